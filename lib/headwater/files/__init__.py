@@ -1,0 +1,1 @@
+"""The folder of migrations: reading, checking and writing files. Never needs a server."""

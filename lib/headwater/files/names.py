@@ -1,0 +1,40 @@
+"""Names of migrations: `0001_init` or `20251025_add_status`, and what is wrong with a name."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+
+MAX_LENGTH = 120  # a file name holds 255 bytes; longer than this nobody can read a list of them
+
+_FORM = re.compile(r"([0-9]{4}|[0-9]{8})_([a-z0-9]+(?:_[a-z0-9]+)*)")
+_DESCRIPTION = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
+
+
+def fault_of_version(version: str) -> str:
+    """Say what is wrong with a version (a file name without `.sql`), or nothing."""
+    match = _FORM.fullmatch(version)
+    if not match:
+        return "a name is YYYYMMDD_description or 0001_description, of a-z, 0-9 and _"
+    if len(version) > MAX_LENGTH:
+        return f"a name has at most {MAX_LENGTH} characters"
+    if len(match[1]) == 8 and not _is_date(match[1]):
+        return f"{match[1]} is no date"
+    return ""
+
+
+def fault_of_description(description: str) -> str:
+    """Say what is wrong with the part behind the date, or nothing."""
+    if not _DESCRIPTION.fullmatch(description):
+        return "a description is of a-z, 0-9 and single _, such as add_project_status"
+    if len(description) > MAX_LENGTH - 9:
+        return f"a description has at most {MAX_LENGTH - 9} characters"
+    return ""
+
+
+def _is_date(digits: str) -> bool:
+    try:
+        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,186 @@
+"""From a folder to migrations: every file is read once, and everything wrong is told at once.
+
+Every `*.sql` is a migration, a sibling of one, or a finding: a file that is silently not run is
+how schemas drift apart.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from headwater.errors import FilesError
+from headwater.files.directives import read_header
+from headwater.files.names import fault_of_version
+from headwater.files.text import MAX_BYTES, checksum, normalise
+from headwater.model import Finding, Migration, MigrationFolder, SqlFile
+
+CHECKS = "checks"
+SIBLINGS = ("verify", "down")
+
+
+def read_folder(folder: Path) -> MigrationFolder:
+    """Read the folder: migrations in order, checks, and all that is wrong.
+
+    Raises FilesError when the folder itself is not there: a mistyped path is never "0 files".
+    """
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise FilesError(
+            f"the folder of migrations cannot be read: {folder}",
+            detail=error.strerror or "",
+            hint="set HEADWATER_MIGRATIONS, or run `invoke migration.new NAME` to begin one",
+        ) from error
+    reader = _Reader(folder)
+    for entry in entries:
+        reader.take(entry)
+    return reader.finish()
+
+
+def require_sound(folder: MigrationFolder) -> None:
+    """Raise FilesError with every finding, unless there is none."""
+    if folder.findings:
+        count = len(folder.findings)
+        raise FilesError(
+            f"{count} problem{'s' * (count > 1)} in {folder.path}; nothing was run",
+            findings=folder.findings,
+            hint="mend the files, then run the same command again",
+        )
+
+
+class _Reader:
+    """Collects files by version while a folder is walked."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.texts: dict[str, str] = {}
+        self.siblings: dict[tuple[str, str], str] = {}
+        self.checks: list[SqlFile] = []
+        self.findings: list[Finding] = []
+
+    def take(self, entry: os.DirEntry[str]) -> None:
+        """Read one entry of the folder, or note why it cannot be a migration."""
+        name = entry.name
+        if name == CHECKS and entry.is_dir(follow_symlinks=False):
+            self._take_checks(Path(entry.path))
+        elif name.lower().endswith(".sql"):
+            self._take_sql(name, Path(entry.path))
+        elif entry.is_dir(follow_symlinks=False):
+            self._refuse_nested(Path(entry.path))
+
+    def _take_sql(self, name: str, path: Path) -> None:
+        version, *sibling = name[: -len(".sql")].rsplit(".", 1)
+        if not name.endswith(".sql") or name.startswith("."):
+            self._find("bad-name", name, "a migration ends in .sql, in lower case, and is not hidden")
+        elif sibling and sibling[0] not in SIBLINGS:
+            self._find("bad-name", name, "beside VERSION.sql there may be VERSION.verify.sql and "
+                       "VERSION.down.sql")  # fmt: skip
+        elif fault := fault_of_version(version):
+            self._find("bad-name", name, fault)
+        elif (text := self._read(path, name)) is None:
+            return
+        elif sibling:
+            self.siblings[version, sibling[0]] = text
+        else:
+            self.texts[version] = text
+
+    def _take_checks(self, folder: Path) -> None:
+        for path in sorted(folder.iterdir()):
+            name = f"{CHECKS}/{path.name}"
+            if not path.name.lower().endswith(".sql"):
+                continue
+            if not path.name.endswith(".sql") or path.name.startswith("."):
+                self._find("bad-name", name, "a check ends in .sql, in lower case, and is not hidden")
+            elif (text := self._read(path, name)) is not None:
+                self.checks.append(SqlFile(path=path, text=text))
+
+    def _refuse_nested(self, folder: Path) -> None:
+        """Name files in a folder that Headwater does not look into; it would skip them silently."""
+        try:
+            nested = [path for path in folder.iterdir() if path.name.lower().endswith(".sql")]
+        except OSError:
+            return
+        for path in sorted(nested):
+            self._find("bad-name", f"{folder.name}/{path.name}",
+                       f"only the folder itself and {CHECKS}/ are read, not {folder.name}/")  # fmt: skip
+
+    def _read(self, path: Path, name: str) -> str | None:
+        raw = read_regular_file(path)
+        if isinstance(raw, str):
+            self._find("unreadable", name, raw)
+            return None
+        text = normalise(raw, name)
+        if isinstance(text, Finding):
+            self.findings.append(text)
+            return None
+        return text
+
+    def _find(self, rule: str, file: str, message: str) -> None:
+        self.findings.append(Finding(rule=rule, message=message, file=file))
+
+    def finish(self) -> MigrationFolder:
+        """Put the siblings to their migrations, and look at the names as a whole."""
+        for version, kind in self.siblings:
+            if version not in self.texts:
+                self._find("no-migration", f"{version}.{kind}.sql", f"there is no {version}.sql for it")
+        migrations = tuple(self._migration(version) for version in sorted(self.texts))
+        self.findings += _clashes(migrations)
+        return MigrationFolder(
+            path=self.folder,
+            migrations=migrations,
+            checks=tuple(self.checks),
+            findings=tuple(self.findings),
+        )
+
+    def _migration(self, version: str) -> Migration:
+        text = self.texts[version]
+        return Migration(
+            version=version,
+            path=self.folder / f"{version}.sql",
+            text=text,
+            checksum=checksum(text),
+            directives=read_header(text),
+            verify=self.siblings.get((version, "verify")),
+            down=self.siblings.get((version, "down")),
+        )
+
+
+def read_regular_file(path: Path) -> bytes | str:
+    """Read a plain file, or say why it is not one; never follows a link or waits for a FIFO."""
+    try:
+        # O_NONBLOCK: opening a FIFO must not hang. Neither flag exists on Windows.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+    except OSError as error:
+        return "it is a link" if path.is_symlink() else f"it cannot be opened: {error.strerror}"
+    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - the path is already open
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return "it is a folder or a device, not a file"
+        if status.st_size > MAX_BYTES:
+            return f"it has {status.st_size:,} bytes; at most {MAX_BYTES:,} can be sent at once"
+        try:
+            return file.readall()
+        except OSError as error:
+            return f"it cannot be read: {error.strerror}"
+
+
+def _clashes(migrations: Iterable[Migration]) -> list[Finding]:
+    """Find descriptions, and numbers without a date, that two files use."""
+    findings, descriptions, numbers = [], dict[str, str](), dict[str, str]()
+    for migration in migrations:
+        earlier = descriptions.setdefault(migration.description, migration.version)
+        if earlier != migration.version:
+            findings.append((migration, f"the description is already used by {earlier}.sql"))
+        number = migration.prefix
+        earlier = numbers.setdefault(number, migration.version)
+        if len(number) == 4 and earlier != migration.version:
+            findings.append((migration, f"the number {number} is already used by {earlier}.sql"))
+    return [
+        Finding(rule="name-clash", message=message, file=f"{migration.version}.sql",
+                hint="rename the newer file")  # fmt: skip
+        for migration, message in findings
+    ]

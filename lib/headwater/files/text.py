@@ -1,0 +1,73 @@
+"""From the bytes of a file to the text that is hashed and run.
+
+One leading byte-order mark goes and CRLF becomes LF, before hashing and before running, so that
+an editor or a checkout on another system changes neither the checksum nor a function's body.
+Nothing else is touched: an edit of one blank is an edit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from headwater.model import Finding
+
+# Larger than any file written by hand; a file is held in memory and sent in one message.
+MAX_BYTES = 64 * 1024 * 1024
+
+_BOM = b"\xef\xbb\xbf"
+_WIDE_BOMS = {
+    b"\xff\xfe\x00\x00": "UTF-32",
+    b"\x00\x00\xfe\xff": "UTF-32",
+    b"\xff\xfe": "UTF-16",
+    b"\xfe\xff": "UTF-16",
+}
+
+
+def normalise(raw: bytes, file: str) -> str | Finding:
+    """Decode and normalise a file's bytes, or say where they are no plain UTF-8 text.
+
+    A NUL byte is refused because PostgreSQL's client library would silently stop reading there.
+    """
+    for mark, encoding in _WIDE_BOMS.items():
+        if raw.startswith(mark):
+            return _fault(raw, 0, file, f"the file is {encoding}, not UTF-8")
+    if (nul := raw.find(b"\x00")) >= 0:
+        return _fault(raw, nul, file, "the file holds a NUL byte, which would cut it off there")
+    try:
+        text = raw.removeprefix(_BOM).decode("utf-8")
+    except UnicodeDecodeError as error:
+        offset = error.start + (len(_BOM) if raw.startswith(_BOM) else 0)
+        return _fault(raw, offset, file, f"the byte 0x{raw[offset]:02X} is not UTF-8")
+    return text.replace("\r\n", "\n") if "\r" in text else text
+
+
+def _fault(raw: bytes, offset: int, file: str, message: str) -> Finding:
+    return Finding(
+        rule="not-utf-8",
+        message=f"{message} (byte offset {offset})",
+        file=file,
+        line=raw.count(b"\n", 0, offset) + 1,
+        column=offset - raw.rfind(b"\n", 0, offset),
+        hint="save the file as UTF-8",
+    )
+
+
+def checksum(text: str) -> str:
+    """Give the checksum of normalised text, with the version of the rule: `sha256-1:…`.
+
+    Rule 1: SHA-256 of the UTF-8 bytes of the text as `normalise` gives it. A stored value is
+    compared by its own rule for ever; a better rule would get another number.
+    """
+    return f"sha256-1:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def place(text: str, position: int) -> tuple[int, int]:
+    """Turn an offset in characters into line and column, both counted from 1."""
+    before = text[:position]
+    return before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1
+
+
+def line_at(text: str, line: int) -> str:
+    """Give one line of a text, counted from 1, or an empty string when there is none."""
+    lines = text.split("\n", line)
+    return lines[line - 1] if 0 < line <= len(lines) else ""

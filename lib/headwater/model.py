@@ -1,0 +1,296 @@
+"""The values that every part of Headwater speaks: frozen, compared by content, driver-free.
+
+What a file says (`Migration`) and what the database says (`Applied`) are different types; a
+`Plan` is what follows from both. Problems are `Finding`s, differences between two catalogues
+are `Change`s, and long work reports `Event`s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+
+
+class Severity(StrEnum):
+    """How much a finding matters; ordered by `rank`."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+    @property
+    def rank(self) -> int:
+        """Give 0 for info, 1 for warning, 2 for error."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something wrong, at a place, with advice. `line` and `column` count from 1; 0 is unknown."""
+
+    rule: str
+    message: str
+    severity: Severity = Severity.ERROR
+    file: str = ""
+    line: int = 0
+    column: int = 0
+    hint: str = ""
+    source: str = ""
+    """The line of the file that it is about, when showing it helps."""
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directive:
+    """One `-- headwater: name value` comment; `line` counts from 1."""
+
+    name: str
+    value: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migration:
+    """One file `migrations/VERSION.sql`, as it is hashed and as it is run.
+
+    `text` is normalised (no byte-order mark, LF line ends); `checksum` is of exactly that text.
+    """
+
+    version: str
+    path: Path
+    text: str = field(repr=False)
+    checksum: str
+    directives: tuple[Directive, ...] = ()
+    verify: str | None = field(default=None, repr=False)
+    """The text of `VERSION.verify.sql`: its post-condition."""
+    down: str | None = field(default=None, repr=False)
+    """The text of `VERSION.down.sql`: what undoes it."""
+
+    @property
+    def transactional(self) -> bool:
+        """Say whether the file runs in one transaction (no `no-transaction` directive)."""
+        return all(directive.name != "no-transaction" for directive in self.directives)
+
+    @property
+    def prefix(self) -> str:
+        """Give the part of the name that orders it: `0001` or a date `YYYYMMDD`."""
+        return self.version.partition("_")[0]
+
+    @property
+    def description(self) -> str:
+        """Give the part of the name behind the prefix."""
+        return self.version.partition("_")[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlFile:
+    """A file beside the migrations that is run as it is, such as `checks/*.sql`."""
+
+    path: Path
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationFolder:
+    """Everything that was read from the folder: what can be run, and all that is wrong."""
+
+    path: Path
+    migrations: tuple[Migration, ...]
+    checks: tuple[SqlFile, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+# --- history and plan -------------------------------------------------------------------------
+
+
+class How(StrEnum):
+    """How a version came into history."""
+
+    RUN = "run"
+    MARKED = "marked"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Applied:
+    """One row of history."""
+
+    version: str
+    checksum: str
+    tokens: str | None = None
+    applied_at: datetime | None = None
+    applied_by: str | None = None
+    duration_ms: int | None = None
+    out_of_order: bool = False
+    how: str = How.RUN
+    fingerprint: str | None = None
+
+
+class State(StrEnum):
+    """How a version stands: in the files, in history, or in both."""
+
+    APPLIED = "applied"
+    PENDING = "pending"
+    EDITED = "edited"
+    MISSING = "missing"
+    RENAMED = "renamed"
+    OUT_OF_ORDER = "out of order"
+    HALF_DONE = "half done"
+    NEWER = "unknown, newer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One version with its state; `migration` or `applied` is None where that side lacks it."""
+
+    version: str
+    state: State
+    migration: Migration | None = None
+    applied: Applied | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What `migrate` would do: the files to run in order, every version, all problems."""
+
+    steps: tuple[Migration, ...]
+    entries: tuple[Entry, ...]
+    problems: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationResult:
+    """One migration that was applied. `duration_ms` is the server's; `statements` were run."""
+
+    version: str
+    duration_ms: int
+    statements: int
+
+
+# --- the target -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The database a task works on. The password is in `conninfo` alone, which is never shown."""
+
+    host: str
+    port: str
+    database: str
+    user: str
+    source: str
+    """Where the choice came from: `DATABASE_URL in .env`, `private server` …"""
+    conninfo: str = field(repr=False)
+    private: bool = False
+    """True for the private server and its databases: opened without libpq's variables."""
+
+    def __str__(self) -> str:
+        place = f"{self.user}@{self.host}:{self.port}" if self.user else f"{self.host}:{self.port}"
+        return f"{self.database} at {place} ({self.source})"
+
+
+# --- schema -----------------------------------------------------------------------------------
+
+
+class ChangeKind(StrEnum):
+    """What is different about an object: seen from the files."""
+
+    MISSING = "missing"
+    """The files build it, the database lacks it."""
+    EXTRA = "extra"
+    """The database has it, the files do not build it."""
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between a database and what the files build.
+
+    `object` is its identity for people (`column kb.documents.status`); `attribute` what differs
+    (empty when the object as a whole is missing or extra); `before` is what the files build,
+    `after` what the database has.
+    """
+
+    object: str
+    change: ChangeKind
+    attribute: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
+# --- verify -----------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """How one line of a report ended."""
+
+    OK = "ok"
+    FOUND = "found"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    IMPOSSIBLE = "not possible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckLine:
+    """One line of a report: what was looked at, how it ended, what was found."""
+
+    name: str
+    outcome: Outcome
+    summary: str
+    findings: tuple[Finding, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The whole report of `verify`, one line for each thing that was proved or not."""
+
+    lines: tuple[CheckLine, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when something was found, else 2 when something was not possible, else 0."""
+        outcomes = {line.outcome for line in self.lines}
+        if outcomes & {Outcome.FOUND, Outcome.FAILED}:
+            return 1
+        return 2 if Outcome.IMPOSSIBLE in outcomes else 0
+
+
+# --- events -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A migration is about to run; `index` counts from 1 up to `total`."""
+
+    version: str
+    index: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A migration was applied (in an atomic reset: will be, with the commit)."""
+
+    result: MigrationResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A sentence for the person who watches: waiting for a lock, starting a server …"""
+
+    message: str
+
+
+Event = Started | Finished | Said
+Notify = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Take an event and do nothing: the default for `notify=`."""
