@@ -1571,6 +1571,14 @@ create policy mcp_tool_calls_tenant on kb.mcp_tool_calls for all to app_rls
             or project_id is null
             or project_id = (select kb.current_project())
         )
+        -- The foreign key cannot carry project_id, see the table: a conversation of a project that is
+        -- hidden may not be named either.
+        and (
+            conversation_id is null
+            or exists (
+                select from kb.chat_conversations as c where c.id = mcp_tool_calls.conversation_id
+            )
+        )
     );
 
 create policy notifications_tenant on kb.notifications for all to app_rls

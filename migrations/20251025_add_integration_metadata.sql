@@ -7,5 +7,5 @@ alter table kb.documents
 comment on column kb.documents.integration_metadata is
     'What the system that the document was imported from knows of it; {} = not imported.';
 
--- For containment: integration_metadata @> '{"clickup": {"task_id": "…"}}'.
+-- For containment: integration_metadata @> '{"clickup": {"task_id": "86c1"}}'.
 create index documents_integration_metadata_idx on kb.documents using gin (integration_metadata);

@@ -20,7 +20,9 @@ select not exists (
 select (
     select pg_catalog.string_agg(p.polcmd::pg_catalog.text, '' order by p.polcmd) = 'adrw'
     from pg_catalog.pg_policy as p
-    where p.polrelid = pg_catalog.to_regclass('kb.object_extraction_jobs')
+    join pg_catalog.pg_class as c on c.oid = p.polrelid
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'kb' and c.relname = 'object_extraction_jobs'
 ) as "kb.object_extraction_jobs has a policy for each of 4 commands";
 
 -- Without WITH CHECK the clause for reading serves for writing too, but only by accident.
@@ -39,7 +41,7 @@ select not exists (
     where p.schemaname = 'kb'
         and pg_catalog.concat(p.qual, ' ', p.with_check)
             ~ '(?<!SELECT )kb\.current_(organization|project)\(\)'
-) as "policies call kb.current_… as a sub-select, once a query";
+) as "policies call the setting functions once a query";
 
 select exists (
     select
@@ -56,17 +58,32 @@ select not exists (
     where n.nspname in ('kb', 'core') and r.rolname = 'app_rls'
 ) as "app_rls owns no table";
 
-select not (
-    pg_catalog.has_any_column_privilege('app_rls', 'kb.orgs', 'insert')
-    or pg_catalog.has_table_privilege('app_rls', 'kb.orgs', 'delete, truncate')
+select (
+    select not (
+        pg_catalog.has_any_column_privilege('app_rls', c.oid, 'insert')
+        or pg_catalog.has_table_privilege('app_rls', c.oid, 'delete, truncate')
+    )
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'kb' and c.relname = 'orgs'
 ) as "app_rls neither creates nor deletes organizations";
 
-select not (
-    pg_catalog.has_any_column_privilege('app_rls', 'kb.audit_log', 'select, update')
-    or pg_catalog.has_table_privilege('app_rls', 'kb.audit_log', 'delete, truncate')
+select (
+    select not (
+        pg_catalog.has_any_column_privilege('app_rls', c.oid, 'select, update')
+        or pg_catalog.has_table_privilege('app_rls', c.oid, 'delete, truncate')
+    )
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'kb' and c.relname = 'audit_log'
 ) as "app_rls only adds to the audit log";
 
-select not (
-    pg_catalog.has_any_column_privilege('app_rls', 'kb.graph_template_packs', 'insert, update')
-    or pg_catalog.has_table_privilege('app_rls', 'kb.graph_template_packs', 'delete, truncate')
+select (
+    select not (
+        pg_catalog.has_any_column_privilege('app_rls', c.oid, 'insert, update')
+        or pg_catalog.has_table_privilege('app_rls', c.oid, 'delete, truncate')
+    )
+    from pg_catalog.pg_class as c
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'kb' and c.relname = 'graph_template_packs'
 ) as "app_rls does not write template packs";

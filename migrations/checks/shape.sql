@@ -1,4 +1,5 @@
 -- The outline of the finished schema: how many tables, what they are called, that they are explained.
+-- Catalogues are read by name, not by 'kb.x'::regclass, which asks for a privilege on the schema.
 
 select (
     select pg_catalog.count(*) = 35
@@ -17,7 +18,10 @@ select (
 select exists (
     select
     from pg_catalog.pg_attribute as a
-    where a.attrelid = pg_catalog.to_regclass('kb.documents')
+    join pg_catalog.pg_class as c on c.oid = a.attrelid
+    join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+    where n.nspname = 'kb'
+        and c.relname = 'documents'
         and a.attname = 'integration_metadata'
         and a.atttypid = 'pg_catalog.jsonb'::pg_catalog.regtype
         and a.attnotnull
@@ -61,8 +65,11 @@ select not exists (
         and not exists (
             select
             from pg_catalog.pg_trigger as t
+            join pg_catalog.pg_proc as f on f.oid = t.tgfoid
+            join pg_catalog.pg_namespace as fn on fn.oid = f.pronamespace
             where t.tgrelid = c.oid
-                and t.tgfoid = pg_catalog.to_regproc('core.set_updated_at')
                 and t.tgenabled = 'O'
+                and fn.nspname = 'core'
+                and f.proname = 'set_updated_at'
         )
 ) as "every updated_at is kept by core.set_updated_at";

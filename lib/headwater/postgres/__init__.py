@@ -1,0 +1,1 @@
+"""The server: start, connect, lock, history, run, reset, whole databases."""

@@ -1,0 +1,54 @@
+-- What dropping the managed schemas would take with it *outside* of them: identity and type of each
+-- object, top-level ones only. Parameters: %(schemas)s text[], %(history)s text[] (table names in
+-- public that stay). Follows pg_depend the way DROP … CASCADE does (findDependentObjects in
+-- src/backend/catalog/dependency.c): from an object to what depends on it, and from a part (the
+-- rule of a view) to its whole. pg_depend is read once into an array-free CTE, by its index on
+-- (refclassid, refobjid).
+WITH RECURSIVE kept AS (
+    SELECT c.oid FROM pg_catalog.pg_class c
+     WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relname = ANY (%(history)s)
+), roots(classid, objid, objsubid) AS (
+    -- A schema that is dropped takes what stands in it. A managed public stays: its contents go.
+    SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass::oid, n.oid, 0
+      FROM pg_catalog.pg_namespace n
+     WHERE n.nspname = ANY (%(schemas)s) AND n.nspname <> 'public'
+    UNION ALL
+    SELECT d.classid, d.objid, 0
+      FROM pg_catalog.pg_depend d
+     WHERE 'public' = ANY (%(schemas)s)
+       AND d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+       AND d.refobjid = 'public'::pg_catalog.regnamespace
+       AND d.deptype = 'n'
+       AND d.objid NOT IN (SELECT oid FROM kept)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
+                        WHERE e.classid = d.classid AND e.objid = d.objid AND e.deptype = 'e')
+), doomed(classid, objid, objsubid) AS (
+    SELECT * FROM roots
+    UNION
+    SELECT next.classid, next.objid, next.objsubid
+      FROM doomed x
+     CROSS JOIN LATERAL (
+            SELECT d.classid, d.objid, d.objsubid
+              FROM pg_catalog.pg_depend d
+             WHERE d.refclassid = x.classid AND d.refobjid = x.objid
+               AND (x.objsubid = 0 OR d.refobjsubid = x.objsubid)
+            UNION ALL
+            SELECT d.refclassid, d.refobjid, 0
+              FROM pg_catalog.pg_depend d
+             WHERE x.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
+               AND d.classid = x.classid AND d.objid = x.objid AND d.deptype = 'i'
+     ) next
+)
+SELECT DISTINCT o.type, o.identity
+  FROM doomed x
+ CROSS JOIN LATERAL pg_catalog.pg_identify_object(x.classid, x.objid, x.objsubid) o
+ CROSS JOIN LATERAL pg_catalog.pg_identify_object_as_address(x.classid, x.objid, x.objsubid) a
+ WHERE coalesce(o.schema, a.object_names[1], '') <> ALL (%(schemas)s)
+   AND coalesce(o.schema, '') !~ '^pg_toast'
+   AND o.type NOT IN ('schema', 'rule', 'default acl')
+   AND NOT (o.type = 'type' AND o.identity ~ '\[\]$')
+   -- The row type of a table and the parts of an extension go with their whole.
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                    WHERE d.classid = x.classid AND d.objid = x.objid AND x.objsubid = 0
+                      AND d.deptype IN ('i', 'e'))
+ ORDER BY 1, 2

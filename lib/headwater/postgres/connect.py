@@ -1,0 +1,207 @@
+"""Connections: opened in one way, pinned in one way, and told about without a password.
+
+Every run of a file, in production, in a scratch database or in a trace, has the same pins, so
+that a `timestamp -> timestamptz` means UTC everywhere.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import psycopg
+from psycopg import conninfo
+
+from headwater.errors import TargetError, Unreachable
+from headwater.model import Target
+from headwater.settings import DatabaseChoice
+
+Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
+
+CONNECT_TIMEOUT_S = 10
+
+# A client that vanished is noticed while its statement runs (museum: the server would finish the
+# statement, hold the lock, and nobody would record it).
+_CHECK_INTERVAL_MS = 2_000
+
+# What decides how a file's text is understood and how values are written. Timeouts that a role or
+# a database sets for applications would end a long migration in the middle: they are off.
+PINS = b"""\
+SET TimeZone = 'UTC';
+SET DateStyle = 'ISO, MDY';
+SET IntervalStyle = 'postgres';
+SET client_encoding = 'UTF8';
+SET standard_conforming_strings = on;
+SET quote_all_identifiers = off;
+SET bytea_output = 'hex';
+SET extra_float_digits = 1;
+SET row_security = off;
+SET check_function_bodies = on;
+SET default_transaction_isolation = 'read committed';
+SET default_transaction_deferrable = off;
+SET statement_timeout = 0;
+SET idle_in_transaction_session_timeout = 0;
+SET idle_session_timeout = 0;
+"""
+
+_environment_lock = threading.Lock()
+
+
+def target_of(choice: DatabaseChoice) -> Target:
+    """Turn a setting into a target, filling in libpq's own defaults for what it leaves open.
+
+    Raises TargetError without quoting the setting: libpq's message about it would.
+    """
+    try:
+        given: dict[str, Any] = (
+            dict(conninfo.conninfo_to_dict(choice.url)) if choice.url else dict(choice.keywords)
+        )
+        text = conninfo.make_conninfo(**given)
+    except psycopg.ProgrammingError:
+        raise TargetError(
+            f"{choice.source} cannot be understood",
+            detail="libpq knows one of its parts not at all, or not in that form",
+            hint="docs/settings.md shows the form; escape special characters of the password",
+        ) from None
+    known = {
+        option.keyword.decode(): option.val.decode(errors="replace")
+        for option in psycopg.pq.Conninfo.get_defaults()
+        if option.val
+    } | given
+    user = str(known.get("user", ""))
+    return Target(
+        host=str(known.get("host") or known.get("hostaddr") or "local socket"),
+        port=str(known.get("port") or "5432"),
+        database=str(known.get("dbname") or user),
+        user=user,
+        source=choice.source,
+        conninfo=text,
+    )
+
+
+def with_database(target: Target, database: str, source: str) -> Target:
+    """Give another database of the same server."""
+    return Target(
+        host=target.host,
+        port=target.port,
+        database=database,
+        user=target.user,
+        source=source,
+        conninfo=conninfo.make_conninfo(target.conninfo, dbname=database),
+        private=target.private,
+    )
+
+
+@contextmanager
+def connect(target: Target, *, purpose: str) -> Generator[Connection]:
+    """Open a connection in autocommit, and close it whatever happens.
+
+    `purpose` shows in `application_name`, for those who ask the server who it is. Statements are
+    never prepared: poolers lose them, and cached plans break under DDL.
+    """
+    connection = _open(target, purpose)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _open(target: Target, purpose: str) -> Connection:
+    options: dict[str, Any] = {
+        "fallback_application_name": f"headwater {purpose}",
+        "keepalives_idle": 30,
+        "keepalives_interval": 10,
+        "keepalives_count": 3,
+    }
+    if "connect_timeout" not in conninfo.conninfo_to_dict(target.conninfo):
+        options["connect_timeout"] = CONNECT_TIMEOUT_S
+    try:
+        with libpq_variables_hidden() if target.private else _nothing():
+            return psycopg.Connection.connect(
+                target.conninfo, autocommit=True, prepare_threshold=None, **options
+            )
+    except psycopg.Error as error:
+        raise unreachable(target, error) from error.with_traceback(None)
+
+
+@contextmanager
+def _nothing() -> Generator[None]:
+    yield
+
+
+@contextmanager
+def libpq_variables_hidden() -> Generator[None]:
+    """Hide every variable that libpq would read, so that it knows only what it is told.
+
+    A PGOPTIONS or PGSERVICE that somebody exported for another server must not reach the private
+    one. The environment belongs to the process: one thread at a time.
+    """
+    with _environment_lock:
+        hidden = {name: value for name, value in os.environ.items() if name.startswith("PG")}
+        for name in hidden:
+            del os.environ[name]
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
+
+
+def unreachable(target: Target, error: psycopg.Error) -> Unreachable:
+    """Tell why there is no connection, without any password that libpq may have quoted."""
+    lines = redacted(str(error), target).strip().splitlines()
+    return Unreachable(
+        f"no connection to {target}",
+        detail="\n".join(line.strip() for line in lines if line.strip())
+        or "the server closed the connection",
+        hint=_hint_for(str(error), target),
+    )
+
+
+def redacted(text: str, target: Target) -> str:
+    """Replace the target's password, and its whole connection string, in a text."""
+    try:
+        password = str(conninfo.conninfo_to_dict(target.conninfo).get("password") or "")
+    except psycopg.ProgrammingError:
+        password = ""
+    for secret in (target.conninfo, password, os.environ.get("PGPASSWORD", "")):
+        if secret:
+            text = text.replace(secret, "***")
+    return text
+
+
+def _hint_for(message: str, target: Target) -> str:
+    if target.private:
+        return "invoke db.start shows why the private server does not run"
+    if "does not exist" in message and "database" in message:
+        return f"create it: createdb {target.database}"
+    if "password" in message or "authentication" in message:
+        return f"check user and password in {target.source}"
+    return "check that the server runs and that host and port are right"
+
+
+def pin(connection: Connection, *, lock_timeout_ms: int) -> None:
+    """Pin the session: text forms, no inherited timeouts, and the lock timeout."""
+    connection.execute(pins(connection, lock_timeout_ms=lock_timeout_ms))
+
+
+def pins(connection: Connection, *, lock_timeout_ms: int) -> bytes:
+    """Give the pins as one message for this server's version."""
+    lines = [PINS, b"SET lock_timeout = %d;\n" % lock_timeout_ms]
+    if connection.info.server_version >= 17_00_00:
+        lines.append(b"SET transaction_timeout = 0;\n")
+    if _checks_clients(connection):
+        lines.append(b"SET client_connection_check_interval = %d;\n" % _CHECK_INTERVAL_MS)
+    return b"".join(lines)
+
+
+def _checks_clients(connection: Connection) -> bool:
+    """Say whether the server can notice a vanished client (from 14 on, not on Windows)."""
+    return connection.info.server_version >= 14_00_00
+
+
+def parameters(target: Target) -> Mapping[str, Any]:
+    """Give the target's connection parameters, for programs that are started with them."""
+    return conninfo.conninfo_to_dict(target.conninfo)

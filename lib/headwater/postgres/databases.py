@@ -1,0 +1,183 @@
+"""Whole databases: made, marked, dropped; and whether one may be destroyed.
+
+A database is disposable when it is empty, or when the server itself says so: a line
+`headwater: disposable` in the comment on the database. Its owner may write that, and a plain dump
+does not carry it to another server.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from psycopg import sql
+
+from headwater.errors import TargetError, UnsafeTarget
+from headwater.model import Target
+from headwater.postgres.connect import Connection, connect, with_database
+from headwater.postgres.translate import translated
+
+MARK = "headwater: disposable"
+SCRATCH_PREFIX = "headwater_scratch_"
+
+# Is there any object of a user? Everything that initdb makes has an oid below 16384
+# (FirstNormalObjectId, src/include/access/transam.h); members of extensions do not count.
+_IS_EMPTY = """
+WITH objects(classid, oid) AS (
+    SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, oid FROM pg_catalog.pg_class
+     WHERE relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace
+                                 WHERE nspname ~ '^pg_(toast|temp)')
+    UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid FROM pg_catalog.pg_proc
+    UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid FROM pg_catalog.pg_type
+     WHERE typtype NOT IN ('b', 'c') OR typelem = 0 AND typrelid = 0
+    UNION ALL SELECT 'pg_catalog.pg_operator'::pg_catalog.regclass, oid FROM pg_catalog.pg_operator
+    UNION ALL SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_(toast|temp)'
+    UNION ALL SELECT 'pg_catalog.pg_publication'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_publication
+    UNION ALL SELECT 'pg_catalog.pg_event_trigger'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_event_trigger
+    UNION ALL SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_foreign_server
+    UNION ALL SELECT 'pg_catalog.pg_largeobject'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_largeobject_metadata
+)
+SELECT NOT EXISTS (
+    SELECT FROM objects o
+     WHERE o.oid >= 16384
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid = o.classid AND d.objid = o.oid AND d.deptype = 'e'))
+"""
+
+_COMMENT = """
+SELECT pg_catalog.shobj_description(oid, 'pg_database')
+  FROM pg_catalog.pg_database WHERE datname = %s
+"""
+
+
+def exists(connection: Connection, name: str) -> bool:
+    """Say whether the server has a database of this name."""
+    found = connection.execute("SELECT FROM pg_catalog.pg_database WHERE datname = %s", (name,))
+    return found.rowcount > 0
+
+
+def comment_on(connection: Connection, name: str) -> str:
+    """Give the comment on a database, or an empty text."""
+    row = connection.execute(_COMMENT, (name,)).fetchone()
+    return str(row[0]) if row and row[0] else ""
+
+
+def is_marked(connection: Connection) -> bool:
+    """Say whether the connected database carries the mark."""
+    return MARK in comment_on(connection, connection.info.dbname).splitlines()
+
+
+def is_empty(connection: Connection) -> bool:
+    """Say whether the connected database holds no object of a user."""
+    row = connection.execute(_IS_EMPTY).fetchone()
+    return bool(row and row[0])
+
+
+def require_disposable(connection: Connection, target: Target) -> None:
+    """Raise UnsafeTarget unless the connected database is marked, or empty."""
+    if not is_marked(connection) and not is_empty(connection):
+        raise UnsafeTarget(
+            f"{target} is not marked as disposable, and it is not empty",
+            detail="reset would drop schemas with everything in them; nothing was touched",
+            hint=f"if nobody needs its data: invoke db.disposable {target.database}",
+        )
+
+
+def mark_disposable(connection: Connection) -> bool:
+    """Write the mark, keeping the rest of the comment; say whether it was not there yet."""
+    name = connection.info.dbname
+    before = comment_on(connection, name)
+    if MARK in before.splitlines():
+        return False
+    with translated(f"marking {name} as disposable"):
+        _write_comment(connection, name, "\n".join(filter(None, [before, MARK])))
+    return True
+
+
+def _write_comment(connection: Connection, name: str, text: str) -> None:
+    connection.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text))
+    )
+
+
+def create_database(connection: Connection, name: str, *options: sql.Composable, note: str = "") -> None:
+    """Make a database from template0, marked as disposable; `note` adds a line to its comment."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    with translated(f"making the database {name}"):
+        connection.execute(sql.SQL(" ").join([statement, *options]))
+        _write_comment(connection, name, "\n".join(filter(None, [MARK, note])))
+
+
+def drop_database(connection: Connection, name: str) -> None:
+    """Drop a database that Headwater made, with whatever session is left in it."""
+    with translated(f"dropping the database {name}"):
+        connection.execute(
+            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+        )
+
+
+@contextmanager
+def scratch_database(server: Target, *, like: Connection | None = None) -> Generator[Target]:
+    """Make a scratch database on a server, with the locale of `like`, and drop it afterwards.
+
+    Its name and comment say who made it and when, so that what a killed run leaves behind can be
+    told from everything else. Raises TargetError when the server cannot make it.
+    """
+    name = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
+    note = (
+        f"headwater: scratch of process {os.getpid()} on {socket.gethostname()} "
+        f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    )
+    with connect(server, purpose="scratch") as connection:
+        create_database(connection, name, *(locale_options(like) if like else ()), note=note)
+        try:
+            yield with_database(server, name, "scratch database")
+        finally:
+            _drop_whatever_happened(connection, server, name)
+
+
+def _drop_whatever_happened(connection: Connection, server: Target, name: str) -> None:
+    """Drop the scratch database, over a new connection when the first one was lost meanwhile."""
+    if not connection.closed:
+        drop_database(connection, name)
+        return
+    with connect(server, purpose="scratch") as another:
+        drop_database(another, name)
+
+
+def locale_options(connection: Connection) -> tuple[sql.Composable, ...]:
+    """Give the encoding and locale of the connected database as options of CREATE DATABASE.
+
+    The column for the provider's locale is `daticulocale` up to 16, and `datlocale` from 17 on.
+    """
+    column = "datlocale" if connection.info.server_version >= 17_00_00 else "daticulocale"
+    row = connection.execute(
+        sql.SQL(
+            "SELECT pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, {} "
+            "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
+        ).format(sql.Identifier(column))
+    ).fetchone()
+    if row is None:
+        raise TargetError("the database was dropped meanwhile")
+    encoding, provider, collate, ctype, locale = row
+    options: list[sql.Composable] = [
+        sql.SQL("ENCODING {}").format(sql.Literal(encoding)),
+        sql.SQL("LC_COLLATE {}").format(sql.Literal(collate)),
+        sql.SQL("LC_CTYPE {}").format(sql.Literal(ctype)),
+    ]
+    if provider == "i":
+        options.append(sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale)))
+    elif provider == "b":
+        options.append(sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale)))
+    else:
+        options.append(sql.SQL("LOCALE_PROVIDER libc"))
+    return tuple(options)

@@ -1,0 +1,191 @@
+"""History: the table that remembers what was applied, and the journal beside it.
+
+`public.schema_migrations` has one row for each applied version, written in the transaction that
+applied it. `public.schema_migrations_steps` has one row for each statement of a no-transaction
+file. Both are bookkeeping, named in full in every statement, and never drift.
+"""
+
+from __future__ import annotations
+
+from psycopg import sql
+from psycopg.rows import class_row
+
+from headwater.errors import HistoryError
+from headwater.model import Applied, How, Migration
+from headwater.postgres.connect import Connection
+from headwater.postgres.translate import translated
+from headwater.settings import Settings
+
+_CREATE = """
+CREATE TABLE IF NOT EXISTS {history} (
+    version text PRIMARY KEY,
+    checksum text NOT NULL,
+    tokens text,
+    applied_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    applied_by text NOT NULL DEFAULT CURRENT_USER,
+    duration_ms bigint,
+    out_of_order boolean NOT NULL DEFAULT false,
+    how text NOT NULL DEFAULT 'run' CHECK (how IN ('run', 'marked', 'baseline')),
+    fingerprint text
+);
+COMMENT ON TABLE {history} IS 'Headwater: the migrations that were applied to this database.';
+CREATE TABLE IF NOT EXISTS {steps} (
+    version text NOT NULL,
+    step integer NOT NULL,
+    tokens text NOT NULL,
+    state text NOT NULL CHECK (state IN ('started', 'done')),
+    changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    PRIMARY KEY (version, step)
+);
+COMMENT ON TABLE {steps} IS 'Headwater: how far no-transaction migrations have come.';
+"""
+
+_COLUMNS = ("version", "checksum", "tokens", "applied_at", "applied_by", "duration_ms",
+            "out_of_order", "how", "fingerprint")  # fmt: skip
+
+# As the table stands: NULL when there is none. Read from the catalogue, so that neither
+# search_path nor a missing right on the table decides.
+_SHAPE = """
+SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attnum)
+  FROM pg_catalog.pg_attribute a
+  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+"""
+
+
+def table(settings: Settings, suffix: str = "") -> sql.Identifier:
+    """Give the history table (or its sibling) as a qualified identifier."""
+    return sql.Identifier(settings.history_schema, settings.history_table + suffix)
+
+
+def has_history(connection: Connection, settings: Settings) -> bool:
+    """Say whether the history table is there. Raises HistoryError when it is somebody else's."""
+    with translated("reading the history"):
+        row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
+    columns = row[0] if row else None
+    if columns is None:
+        return False
+    if not set(_COLUMNS) <= set(columns):
+        raise HistoryError(
+            f"{settings.history} was made by another tool",
+            detail=f"its columns are {', '.join(columns)}; it was not touched",
+            hint="keep it, and give Headwater its own: HEADWATER_HISTORY_TABLE=public.headwater_history",
+        )
+    return True
+
+
+def read_history(connection: Connection, settings: Settings) -> tuple[Applied, ...]:
+    """Read what was applied, in order of version; empty when there is no history yet."""
+    if not has_history(connection, settings):
+        return ()
+    query = sql.SQL("SELECT {} FROM {} ORDER BY version COLLATE pg_catalog.\"C\"").format(
+        sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), table(settings)
+    )
+    with translated("reading the history"), connection.cursor(row_factory=class_row(Applied)) as cursor:
+        return tuple(cursor.execute(query).fetchall())
+
+
+def create_history(connection: Connection, settings: Settings) -> None:
+    """Make history and journal where they are not there; call it with the lock held.
+
+    (`IF NOT EXISTS` alone is no lock: of several runners at once most would fail.)
+    """
+    with translated(f"making {settings.history}"):
+        connection.execute(creation(connection, settings))
+
+
+def creation(connection: Connection, settings: Settings) -> bytes:
+    """Give the statements that make history and journal."""
+    return (
+        sql.SQL(_CREATE)
+        .format(history=table(settings), steps=table(settings, "_steps"))
+        .as_bytes(connection)
+    )
+
+
+def record(
+    connection: Connection,
+    settings: Settings,
+    migration: Migration,
+    *,
+    tokens: str,
+    out_of_order: bool,
+    duration: sql.Composable,
+    how: How = How.RUN,
+) -> bytes:
+    """Give the statement that records a migration; `duration` is an expression in ms.
+
+    It is made of literals that hold no quote (versions, hashes), so that nothing the file has set
+    can change its meaning; its caller has emptied search_path.
+    """
+    return (
+        sql.SQL(
+            "INSERT INTO {} (version, checksum, tokens, applied_at, applied_by, duration_ms, "
+            "out_of_order, how) VALUES ({}, {}, {}, pg_catalog.clock_timestamp(), "
+            "CURRENT_USER, {}, {}, {});\n"
+        )
+        .format(
+            table(settings),
+            sql.Literal(migration.version),
+            sql.Literal(migration.checksum),
+            sql.Literal(tokens),
+            duration,
+            sql.Literal(out_of_order),
+            sql.Literal(how.value),
+        )
+        .as_bytes(connection)
+    )
+
+
+# --- the journal of no-transaction files ------------------------------------------------------
+
+
+def read_steps(connection: Connection, settings: Settings, version: str) -> dict[int, tuple[str, str]]:
+    """Read the journal of one version: step (from 1) -> (tokens of the statement, state)."""
+    with translated("reading the journal"):
+        rows = connection.execute(
+            sql.SQL("SELECT step, tokens, state FROM {} WHERE version = %s").format(
+                table(settings, "_steps")
+            ),
+            (version,),
+        ).fetchall()
+    return {step: (tokens, state) for step, tokens, state in rows}
+
+
+def versions_half_done(connection: Connection, settings: Settings) -> frozenset[str]:
+    """Give the versions that have a journal and no row in history."""
+    if not has_history(connection, settings):
+        return frozenset()
+    with translated("reading the journal"):
+        rows = connection.execute(
+            sql.SQL("SELECT DISTINCT s.version FROM {} s LEFT JOIN {} h USING (version) "
+                    "WHERE h.version IS NULL").format(table(settings, "_steps"), table(settings))
+        ).fetchall()  # fmt: skip
+    return frozenset(row[0] for row in rows)
+
+
+def write_step(
+    connection: Connection, settings: Settings, version: str, step: int, tokens: str, state: str
+) -> None:
+    """Write how far one statement has come."""
+    with translated("writing the journal"):
+        connection.execute(
+            sql.SQL(
+                "INSERT INTO {} (version, step, tokens, state) VALUES (%s, %s, %s, %s) "
+                "ON CONFLICT (version, step) DO UPDATE "
+                "SET tokens = excluded.tokens, state = excluded.state, changed_at = pg_catalog.now()"
+            ).format(table(settings, "_steps")),
+            (version, step, tokens, state),
+        )
+
+
+def delete_step(connection: Connection, settings: Settings, version: str, step: int) -> None:
+    """Forget a statement that failed, and so did nothing."""
+    with translated("writing the journal"):
+        connection.execute(
+            sql.SQL("DELETE FROM {} WHERE version = %s AND step = %s").format(
+                table(settings, "_steps")
+            ),
+            (version, step),
+        )

@@ -1,0 +1,92 @@
+"""One runner at a time: a session-level advisory lock on a connection of its own.
+
+It is taken by polling, in autocommit: a runner that waited inside a statement would deadlock with
+every CONCURRENTLY of the one that works. Closing the connection is the unlock, so a runner that
+dies holds nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from headwater.errors import LockBusy, TargetError
+from headwater.model import Notify, Said, Target, ignore
+from headwater.postgres.connect import Connection, connect
+from headwater.postgres.translate import translated
+from headwater.settings import Settings
+
+_FIRST_PAUSE_S = 0.02
+_LONGEST_PAUSE_S = 0.5
+
+# A 64-bit key stands in pg_locks in two halves, with objsubid 1 (section 52.12 of the manual).
+_HOLDER = """
+SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
+       coalesce(host(a.client_addr), 'local'), a.backend_start
+  FROM pg_catalog.pg_locks l
+  LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
+   AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                      WHERE datname = pg_catalog.current_database())
+   AND l.classid = ((%(key)s::bigint >> 32) & 4294967295)::oid
+   AND l.objid = (%(key)s::bigint & 4294967295)::oid
+"""
+
+
+@contextmanager
+def migration_lock(target: Target, settings: Settings, notify: Notify = ignore) -> Generator[Connection]:
+    """Hold the lock of the target's migrations; give the connection that holds it.
+
+    Waits up to `wait_lock_ms`, telling once who holds it, then raises LockBusy. The connection
+    is in autocommit and must never see a transaction.
+    """
+    with connect(target, purpose="lock") as connection:
+        deadline = time.monotonic() + settings.wait_lock_ms / 1_000
+        pause = _FIRST_PAUSE_S
+        told = False
+        while not _try_lock(connection, settings.lock_key):
+            if time.monotonic() >= deadline:
+                raise LockBusy(
+                    f"another runner works on {target}",
+                    detail=_holder(connection, settings.lock_key),
+                    hint="try again when it is done, or wait longer: HEADWATER_WAIT_LOCK=10min",
+                )
+            if not told:
+                notify(Said(message=f"waiting for {_holder(connection, settings.lock_key)}"))
+                told = True
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+        _require_session(connection, settings.lock_key)
+        yield connection
+
+
+def _try_lock(connection: Connection, key: int) -> bool:
+    with translated("taking the lock"):
+        row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
+    return bool(row and row[0])
+
+
+def _require_session(connection: Connection, key: int) -> None:
+    """Refuse a pooler that gives each statement another backend: there the lock holds nobody off."""
+    with translated("checking the lock"):
+        rows = connection.execute(
+            "SELECT pg_catalog.pg_backend_pid() = %s", (connection.info.backend_pid,)
+        ).fetchall()
+        holders = connection.execute(_HOLDER, {"key": key}).fetchall()
+    if rows != [(True,)] or connection.info.backend_pid not in {row[0] for row in holders}:
+        raise TargetError(
+            "this connection goes through a pooler that shares its sessions (transaction mode)",
+            detail="the lock that keeps two runners apart does not hold there",
+            hint="name the server itself, or a pool in session mode",
+        )
+
+
+def _holder(connection: Connection, key: int) -> str:
+    rows = connection.execute(_HOLDER, {"key": key}).fetchall()
+    if not rows:
+        return "a runner that has just finished"
+    pid, application, user, client, since = rows[0]
+    begun = f", since {since:%Y-%m-%d %H:%M:%S %Z}" if since else ""
+    return f"process {pid} ({application} as {user} from {client}{begun})"

@@ -1,0 +1,149 @@
+"""Files and history -> plan. Pure: no clock, no connection, nothing raised.
+
+Pending is what history does not hold, never what is greater than the newest; every version gets
+one state, and every disagreement is a problem with its advice. `require_no_problems` is the step
+from a value to an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from headwater.errors import HistoryError
+from headwater.files.grammar import NotParsed, parse
+from headwater.model import Applied, Entry, Finding, Migration, Plan, Severity, State
+
+ADVICE = {
+    State.EDITED: "restore the file as it was applied, and write the change as a new migration",
+    State.MISSING: "restore the file from version control",
+    State.RENAMED: "give the file its old name back",
+    State.NEWER: "this checkout is older than the database: pull, then try again",
+    State.OUT_OF_ORDER: "if it does not depend on the later ones: "
+    "invoke migrate --out-of-order {version}; otherwise give it today's date",
+    State.HALF_DONE: "",
+}
+
+
+def make_plan(
+    migrations: Sequence[Migration],
+    history: Sequence[Applied],
+    *,
+    to: str = "",
+    out_of_order: frozenset[str] = frozenset(),
+    half_done: frozenset[str] = frozenset(),
+) -> Plan:
+    """Decide what would run, in order, and name all that stands against it.
+
+    `to` is the last version to run (all when empty); `out_of_order` are versions that may run
+    although a later date is applied already.
+    """
+    applied = {row.version: row for row in history}
+    newest = max((row.version.partition("_")[0] for row in history), default="")
+    entries = []
+    for migration in migrations:
+        row = applied.pop(migration.version, None)
+        state = _state(migration, row, newest=newest, allowed=out_of_order, half_done=half_done)
+        entries.append(
+            Entry(version=migration.version, state=state, migration=migration, applied=row)
+        )
+    entries += _without_file(applied.values(), entries)
+    entries.sort(key=lambda entry: entry.version)
+    problems = [_problem(entry) for entry in entries if ADVICE.get(entry.state)]
+    problems += _faults_of_request(to, out_of_order, migrations)
+    steps = tuple(
+        entry.migration
+        for entry in entries
+        if entry.migration is not None
+        and entry.applied is None
+        and (not to or entry.version <= to)
+    )
+    return Plan(steps=steps, entries=tuple(entries), problems=tuple(problems))
+
+
+def require_no_problems(plan: Plan) -> None:
+    """Raise HistoryError with every problem of the plan, unless there is none."""
+    if plan.problems:
+        count = len(plan.problems)
+        raise HistoryError(
+            f"files and history disagree in {count} place{'s' * (count > 1)}; nothing was run",
+            findings=plan.problems,
+            hint="invoke status shows every version",
+        )
+
+
+def _state(
+    migration: Migration,
+    row: Applied | None,
+    *,
+    newest: str,
+    allowed: frozenset[str],
+    half_done: frozenset[str],
+) -> State:
+    if row is not None:
+        return State.APPLIED if row.checksum == migration.checksum else State.EDITED
+    if migration.version in half_done:
+        return State.HALF_DONE
+    if migration.prefix < newest and migration.version not in allowed:
+        return State.OUT_OF_ORDER
+    return State.PENDING
+
+
+def _without_file(rows: Iterable[Applied], entries: Sequence[Entry]) -> list[Entry]:
+    """Give the state of every row of history that has no file of its name."""
+    pending = {e.migration.checksum for e in entries if e.migration and not e.applied}
+    newest_file = max((e.migration.prefix for e in entries if e.migration), default="")
+    found = []
+    for row in rows:
+        if row.checksum in pending:
+            state = State.RENAMED
+        elif row.version.partition("_")[0] > newest_file:
+            state = State.NEWER
+        else:
+            state = State.MISSING
+        found.append(Entry(version=row.version, state=state, applied=row))
+    return found
+
+
+def _problem(entry: Entry) -> Finding:
+    return Finding(
+        rule=f"history-{entry.state.value.split(',')[0].replace(' ', '-')}",
+        message=_message(entry),
+        severity=Severity.ERROR,
+        file=f"{entry.version}.sql",
+        hint=ADVICE[entry.state].format(version=entry.version),
+    )
+
+
+def _message(entry: Entry) -> str:
+    if entry.state is State.EDITED:
+        only_cosmetic = entry.migration and entry.applied and _same_tokens(entry.migration, entry.applied)
+        what = " (comments and blanks only)" if only_cosmetic else ""
+        return f"it was edited after it was applied{what}"
+    return {
+        State.MISSING: "it was applied, and the file is gone",
+        State.RENAMED: "it was applied under this name, and the file has another name now",
+        State.NEWER: "it was applied, and is newer than every file here",
+        State.OUT_OF_ORDER: "it is pending, and a migration of a later date is applied already",
+    }[entry.state]
+
+
+def _same_tokens(migration: Migration, row: Applied) -> bool:
+    """Say whether the edit left every token as it was. (Parses; asked only about edited files.)"""
+    if row.tokens is None:
+        return False
+    try:
+        return parse(migration.text).token_checksum == row.tokens
+    except NotParsed:
+        return False
+
+
+def _faults_of_request(
+    to: str, out_of_order: frozenset[str], migrations: Sequence[Migration]
+) -> list[Finding]:
+    known = {migration.version for migration in migrations}
+    return [
+        Finding(rule="unknown-version", message=f"there is no migration {version!r}",
+                hint="invoke status lists the versions; write one in full")  # fmt: skip
+        for version in sorted({to, *out_of_order} - {""})
+        if version not in known
+    ]

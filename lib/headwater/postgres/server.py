@@ -1,0 +1,435 @@
+"""The private server: one PostgreSQL for each checkout and user, with nothing to install.
+
+It is started when first needed, left running, and found again by the next command. Its folder
+lies outside the checkout, named by a hash of the checkout's real path, so that two checkouts, or
+a copied one, never meet:
+
+    servers/HASH/server.json     0600: port, password, checkout; the only place of the password
+    servers/HASH/lock            held while the server is started, stopped or destroyed
+    servers/HASH/cluster-18/     0700: the data and the log, of PostgreSQL 18
+
+A cluster is made aside and renamed into place, so a first start that was killed leaves nothing
+that counts. It listens on loopback only, has no socket, and knows one password, random, by
+SCRAM: libpq is told to insist on it, so a stranger on our port is refused by us as well. Its data
+are disposable: fsync is off.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from headwater.errors import PrivateServerError, TargetError
+from headwater.model import Notify, Said, Target, ignore
+from headwater.postgres.installation import (
+    Account,
+    Installation,
+    file_lock,
+    installation,
+    server_account,
+    state_folder,
+)
+
+SUPERUSER = "postgres"
+DATABASE = "headwater"
+
+START_TIMEOUT_S = 60
+START_ATTEMPTS = 5
+
+_CONFIGURATION = """
+# Written by Headwater. The data are disposable: speed before safety.
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_wal_size = 512MB
+max_connections = 200
+max_locks_per_transaction = 256
+shared_buffers = 128MB
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+password_encryption = 'scram-sha-256'
+# The password has 256 random bits; iterations protect guessable ones only.
+scram_iterations = 1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach the running server."""
+
+    port: int
+    password: str = field(repr=False)
+
+    def url(self, database: str = DATABASE) -> str:
+        """Give the connection URL, with the password."""
+        return f"postgresql://{SUPERUSER}:{self.password}@127.0.0.1:{self.port}/{database}"
+
+    def target(self, database: str = DATABASE, source: str = "private server") -> Target:
+        """Give one of its databases as a target."""
+        return Target(
+            host="127.0.0.1",
+            port=str(self.port),
+            database=database,
+            user=SUPERUSER,
+            source=source,
+            conninfo=f"{self.url(database)}?require_auth=scram-sha-256&sslmode=disable",
+            private=True,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrivateServer:
+    """The place of one checkout's server, whether or not it runs."""
+
+    checkout: Path
+    folder: Path
+
+    @property
+    def access_file(self) -> Path:
+        """Give the file that holds port and password."""
+        return self.folder / "server.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Give the file that is locked while the server changes its state."""
+        return self.folder / "lock"
+
+    @property
+    def clusters(self) -> list[Path]:
+        """Give the clusters that exist, of every major version, oldest first."""
+        return sorted(self.folder.glob("cluster-[0-9][0-9]"))
+
+
+def server_of(checkout: Path) -> PrivateServer:
+    """Give the private server of a checkout (of this user)."""
+    real = checkout.resolve()
+    name = hashlib.sha256(os.fsencode(real)).hexdigest()[:16]
+    return PrivateServer(checkout=real, folder=state_folder() / "servers" / name)
+
+
+def running(server: PrivateServer) -> Access | None:
+    """Give the access when the server seems to run: a look at its files, no connection.
+
+    A server that was killed leaves the same files behind; who then cannot connect calls `start`,
+    which looks closely.
+    """
+    known = _read_access(server)
+    if known is None:
+        return None
+    access, cluster = known
+    postmaster = _read_pid_file(cluster)
+    if postmaster is None or postmaster != (postmaster[0], access.port, True):
+        return None
+    return access if _alive(postmaster[0]) else None
+
+
+def start(server: PrivateServer, notify: Notify = ignore) -> Access:
+    """Start the server unless it runs, making its cluster first when there is none.
+
+    In order: lock, programs, cluster, server, database. Killed anywhere, the next call goes on.
+    Raises PrivateServerError with the end of the server's log.
+    """
+    _make_folder(server.folder)
+    with file_lock(server.lock_file):
+        access = running(server)
+        if access is not None and _answers(access):
+            return access
+        programs = installation(notify)
+        account = server_account()
+        cluster = server.folder / f"cluster-{programs.major}"
+        if not cluster.exists():
+            _tell_of_older(server, programs, notify)
+            _make_cluster(server, programs, account, cluster)
+        notify(Said(message=f"starting the private PostgreSQL {programs.version}"))
+        return _start_cluster(server, programs, account, cluster)
+
+
+def stop(server: PrivateServer) -> bool:
+    """Stop the server; say whether there was one to stop."""
+    if not server.folder.exists():
+        return False
+    with file_lock(server.lock_file):
+        return any([_stop_cluster(cluster) for cluster in server.clusters])
+
+
+def destroy(server: PrivateServer) -> bool:
+    """Stop the server and remove its folder with all data; say whether there was anything."""
+    if not server.folder.exists():
+        return False
+    with file_lock(server.lock_file):
+        for cluster in server.clusters:
+            _stop_cluster(cluster)
+        # The lock file last: while it is there, nobody else begins anew.
+        for path in sorted(server.folder.iterdir(), key=lambda path: path == server.lock_file):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        server.folder.rmdir()
+    return True
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def _make_folder(folder: Path) -> None:
+    """Make our folder: open to be passed through (the server may run as another user)."""
+    try:
+        folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o711, exist_ok=True)
+    except OSError as error:
+        raise PrivateServerError(
+            "there is no place for the private server's data",
+            detail=f"{folder}: {error.strerror}",
+        ) from error
+    mode = 0o711 if os.getuid() == 0 else 0o700
+    for part in (folder, folder.parent, folder.parent.parent):
+        part.chmod(mode)  # whatever the umask was
+
+
+def _read_access(server: PrivateServer) -> tuple[Access, Path] | None:
+    try:
+        known: dict[str, Any] = json.loads(server.access_file.read_text())
+        access = Access(port=int(known["port"]), password=str(known["password"]))
+        return access, server.folder / str(known["cluster"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _write_access(server: PrivateServer, access: Access, cluster: Path) -> None:
+    """Write port and password aside, readable by us alone from the first byte, and rename."""
+    new = server.access_file.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    content = {
+        "checkout": str(server.checkout),
+        "cluster": cluster.name,
+        "port": access.port,
+        "password": access.password,
+    }
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - made with its mode
+        json.dump(content, file, indent=2)
+    new.rename(server.access_file)
+
+
+def _read_pid_file(cluster: Path) -> tuple[int, int, bool] | None:
+    """Read `postmaster.pid`: process, port, and whether the server has finished starting.
+
+    Its lines are documented in src/include/utils/pidfile.h of PostgreSQL.
+    """
+    try:
+        lines = (cluster / "data/postmaster.pid").read_text().splitlines()
+        return int(lines[0]), int(lines[3]), lines[7].strip() == "ready"
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+# --- cluster ----------------------------------------------------------------------------------
+
+
+def _tell_of_older(server: PrivateServer, programs: Installation, notify: Notify) -> None:
+    for old in server.clusters:
+        notify(
+            Said(
+                message=f"the private server is now PostgreSQL {programs.major}; the data of the "
+                f"older one stay in {old} until `invoke db.destroy`"
+            )
+        )
+
+
+def _make_cluster(
+    server: PrivateServer, programs: Installation, account: Account, cluster: Path
+) -> None:
+    """Make a cluster aside, with its password, and rename it into place."""
+    work = cluster.with_suffix(".new")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(mode=0o700)
+    password = secrets.token_urlsafe(32)
+    try:
+        password_file = work / "password"
+        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123
+            file.write(password)
+        account.own(password_file)
+        account.own(work)
+        _initdb(programs, account, work, password_file)
+        password_file.unlink()
+        with (work / "data/postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(_CONFIGURATION)
+        # The password before the cluster: one without the other would lock us out.
+        _write_access(server, Access(port=_free_port(), password=password), cluster)
+        work.rename(cluster)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _initdb(programs: Installation, account: Account, work: Path, password_file: Path) -> None:
+    done = account.run(
+        [
+            programs.program("initdb"),
+            f"--pgdata={work / 'data'}",
+            f"--username={SUPERUSER}",
+            f"--pwfile={password_file}",
+            "--auth=scram-sha-256",
+            "--set=scram_iterations=1",
+            "--encoding=UTF8",
+            # One collation on every machine, from PostgreSQL itself.
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-sync",
+            "--no-instructions",
+        ],
+        environment=programs.environment,
+    )
+    if done.returncode:
+        raise PrivateServerError(
+            "the private server's data cannot be made", detail=_tail(done.stdout)
+        )
+
+
+def _start_cluster(
+    server: PrivateServer, programs: Installation, account: Account, cluster: Path
+) -> Access:
+    known = _read_access(server)
+    if known is None or known[1] != cluster:
+        raise PrivateServerError(
+            "the password of the private server is lost",
+            detail=f"{server.access_file} does not go with {cluster.name}",
+            hint="invoke db.destroy removes the private server with its data; then try again",
+        )
+    log = cluster / "server.log"
+    for port in _ports(known[0].port):
+        _remove_stale_pid_file(cluster)
+        _empty(log, account)
+        access = Access(port=port, password=known[0].password)
+        done = account.run(
+            [programs.program("pg_ctl"), "start", "--wait", f"--timeout={START_TIMEOUT_S}",
+             "--silent", f"--pgdata={cluster / 'data'}", f"--log={log}", f"--options=-p {port}"],
+            environment=programs.environment,
+        )  # fmt: skip
+        if done.returncode == 0 and _answers(access, create=True):
+            _write_access(server, access, cluster)
+            return access
+        # A taken port, or the orphans of a killed server that still hold its memory.
+        time.sleep(0.3)
+    raise PrivateServerError(
+        "the private server cannot be started",
+        detail=_tail(_read(log)),
+        hint="invoke db.destroy removes it with its (disposable) data; then try again",
+    )
+
+
+def _ports(last: int) -> Iterator[int]:
+    """Give the port of last time while it is free, so that bookmarks go on working; then others."""
+    for attempt in range(START_ATTEMPTS):
+        yield last if attempt == 0 and _is_free(last) else _free_port()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _remove_stale_pid_file(cluster: Path) -> None:
+    """Remove the pid file of a dead server whose number another process has by now.
+
+    PostgreSQL takes such a file for a live server and refuses to start.
+    """
+    postmaster = _read_pid_file(cluster)
+    if postmaster and _alive(postmaster[0]) and str(cluster) not in _command_line(postmaster[0]):
+        (cluster / "data/postmaster.pid").unlink(missing_ok=True)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        import subprocess
+
+        listed = subprocess.run(
+            ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
+        )
+        return listed.stdout
+
+
+def _stop_cluster(cluster: Path) -> bool:
+    """Stop by signal, as `pg_ctl stop --mode=fast` does, and wait until the process is gone."""
+    import signal
+
+    postmaster = _read_pid_file(cluster)
+    if postmaster is None or not _alive(postmaster[0]):
+        return False
+    pid = postmaster[0]
+    if str(cluster) not in _command_line(pid):
+        return False
+    for sent in (signal.SIGINT, signal.SIGQUIT):
+        os.kill(pid, sent)
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            if not _alive(pid) or not (cluster / "data/postmaster.pid").exists():
+                return True
+            time.sleep(0.02)
+    raise PrivateServerError("the private server does not stop", detail=f"process {pid}")
+
+
+def _answers(access: Access, *, create: bool = False) -> bool:
+    """Connect, and make the default database when it is not there yet (and `create`)."""
+    from headwater.postgres.connect import connect
+    from headwater.postgres.databases import create_database, exists
+
+    try:
+        with connect(access.target("postgres"), purpose="start") as connection:
+            if create and not exists(connection, DATABASE):
+                create_database(connection, DATABASE)
+    except TargetError:
+        return False
+    return True
+
+
+def _empty(log: Path, account: Account) -> None:
+    log.unlink(missing_ok=True)
+    log.touch(mode=0o600)
+    account.own(log)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _tail(text: str, lines: int = 6) -> str:
+    return "\n".join(text.strip().splitlines()[-lines:])

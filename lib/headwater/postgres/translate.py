@@ -1,0 +1,121 @@
+"""From the driver's errors to ours: the one place that knows both.
+
+`failure_of_statement` says where in the file a statement failed, with PostgreSQL's own message,
+detail and hint; `translated` wraps everything that our own statements may raise.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import psycopg
+
+from headwater.errors import HeadwaterError, LockBusy, OutcomeUnknown, TargetError, Unreachable
+from headwater.files.grammar import Script, Statement
+from headwater.files.text import line_at, place
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in a file something failed; `line` and `column` count from 1, column 0 is unknown."""
+
+    file: str
+    line: int
+    column: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+
+    def drawn(self) -> str:
+        """Draw the line with a caret under the column."""
+        if not self.source:
+            return ""
+        # Tabs stay tabs under the line, so that the caret stands where the terminal puts it.
+        blank = "".join("\t" if c == "\t" else " " for c in self.source[: max(self.column - 1, 0)])
+        caret = f"\n  {blank}^" if self.column else ""
+        return f"  {self.source}{caret}"
+
+
+def place_of_error(
+    error: psycopg.Error, script: Script, file: str, *, index: int, offset: int
+) -> Place:
+    """Find the place of an error in the file.
+
+    `index` is the number of statements of the file that succeeded before it; `offset` the length
+    in characters of what stood before the file in the message, from which the server counts.
+    Without a position it is the line inside a DO block, or else the statement's first line.
+    """
+    statement = script.statements[min(index, len(script.statements) - 1)]
+    position = error.diag.statement_position
+    if position is not None and 0 <= int(position) - 1 - offset <= len(script.text):
+        line, column = place(script.text, int(position) - 1 - offset)
+    else:
+        line, column = _line_in_block(error, script, statement)
+    return Place(file=file, line=line, column=column, source=line_at(script.text, line))
+
+
+_BLOCK_LINE = re.compile(r"inline_code_block line (\d+)")
+
+
+def _line_in_block(error: psycopg.Error, script: Script, statement: Statement) -> tuple[int, int]:
+    """Use `PL/pgSQL function inline_code_block line N`: line 1 is that of the opening quote."""
+    match = _BLOCK_LINE.search(error.diag.context or "")
+    opening = re.search(r"\$\w*\$|'", statement.text)
+    if statement.kind != "do_stmt" or not match or not opening:
+        return statement.line, statement.column
+    first, _ = place(script.text, statement.start + opening.start())
+    line = first + int(match[1]) - 1
+    text = line_at(script.text, line)
+    return line, len(text) - len(text.lstrip()) + 1
+
+
+def facts(error: psycopg.Error) -> str:
+    """Give PostgreSQL's own words: message, detail, hint, context, and the SQLSTATE."""
+    diag = error.diag
+    lines = [diag.message_primary or str(error).strip()]
+    for label, value in (("detail", diag.message_detail), ("hint", diag.message_hint),
+                         ("context", diag.context)):  # fmt: skip
+        if value:
+            lines.append(f"{label}: {value}")
+    if diag.sqlstate:
+        lines.append(f"SQLSTATE {diag.sqlstate}")
+    return "\n".join(lines)
+
+
+@contextmanager
+def translated(doing: str) -> Generator[None]:
+    """Turn a driver error of our own statements into one sentence that begins with `doing`."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translation(error, doing) from error
+
+
+def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
+    """Choose the error that tells a user what to do about a driver's error."""
+    if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
+        return LockBusy(f"{doing}: a lock was not to be had", detail=facts(error),
+                        hint="try again when the other session is done")  # fmt: skip
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return TargetError(f"{doing}: the role lacks a right", detail=facts(error),
+                           hint="use the role that owns the schema, or have the right granted")  # fmt: skip
+    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        return TargetError(f"{doing}: the server or the role is read-only", detail=facts(error),
+                           hint="name the primary in DATABASE_URL")  # fmt: skip
+    if isinstance(error, psycopg.OperationalError) and not error.diag.sqlstate:
+        return Unreachable(f"{doing}: the connection was lost", detail=str(error).strip(),
+                           hint="invoke status says what is applied")  # fmt: skip
+    return TargetError(f"{doing} failed", detail=facts(error))
+
+
+def lost(doing: str, error: BaseException) -> OutcomeUnknown:
+    """Say that the connection went at the one moment when it matters."""
+    return OutcomeUnknown(
+        f"{doing}: the connection was lost around COMMIT, and the server cannot be asked",
+        detail=str(error).strip(),
+        hint="run invoke status when the server answers again",
+    )

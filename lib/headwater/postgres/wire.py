@@ -1,0 +1,63 @@
+"""One simple-query message, sent whole, with every result it brings.
+
+The driver's own `execute` forgets the results before an error; how many there were is what says
+which statement of a file failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.errors import error_from_result
+
+from headwater.postgres.connect import Connection
+
+_SUCCESS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How the server answered: how many statements succeeded, and the error that ended it."""
+
+    succeeded: int
+    error: psycopg.Error | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Say whether the connection went, so that nobody knows what the server did."""
+        return isinstance(self.error, psycopg.OperationalError) and (
+            not self.error.diag.sqlstate or self.error.diag.sqlstate in _SESSION_ENDED
+        )
+
+
+# The server says goodbye: admin shutdown, crash shutdown, cannot connect now, idle timeouts,
+# database dropped. (Appendix A of the manual, class 57 and 25P03.)
+_SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
+
+
+def send(connection: Connection, message: bytes) -> Reply:
+    """Send a message of one or more statements, and wait for all of the answer.
+
+    Ctrl-C cancels the statement on the server and waits for its end before it is raised.
+    """
+    pgconn = connection.pgconn
+    try:
+        with connection.lock:
+            pgconn.send_query(message)
+            results = connection.wait(generators.execute(pgconn))
+    except psycopg.Error as error:
+        return Reply(succeeded=0, error=error)
+    good = 0
+    for result in results:
+        if result.status not in _SUCCESS:
+            return Reply(succeeded=good, error=_error_of(result))
+        good += 1
+    return Reply(succeeded=good)
+
+
+def _error_of(result: pq.abc.PGresult) -> psycopg.Error:
+    if result.status == pq.ExecStatus.FATAL_ERROR:
+        return error_from_result(result, encoding="utf-8")
+    return psycopg.ProgrammingError(f"unexpected result {pq.ExecStatus(result.status).name}")

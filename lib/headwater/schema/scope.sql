@@ -1,0 +1,41 @@
+-- What a snapshot of this database is about: its owner, and the objects that are not its schema.
+--
+-- `outside` holds the members of extensions and the bookkeeping tables with everything that is a
+-- part of them (row types, indexes, constraints, defaults, identity sequences …): what pg_depend
+-- calls internal (i), automatic (a) or partition (P, S) dependents.
+with recursive outside (classid, objid) as (
+    select d.classid, d.objid
+      from pg_depend d
+     where d.refclassid = 'pg_extension'::regclass and d.deptype = 'e'
+     union
+    select 'pg_class'::regclass::oid, c.oid
+      from pg_class c
+      join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = %(history_schema)s and c.relname = any (%(history_tables)s)
+     union
+    select d.classid, d.objid
+      from outside o
+      join pg_depend d on d.refclassid = o.classid and d.refobjid = o.objid
+     where d.deptype in ('i', 'a', 'P', 'S')
+)
+select d.oid::text as database,
+       d.datdba::text as owner,
+       -- oids are dealt from 16384 on once initdb is done (FirstNormalObjectId)
+       (select array_agg(oid)::text from pg_namespace
+         where nspname ^@ 'pg_toast' or nspname ^@ 'pg_temp_')      as hidden_schemas,
+       (select json_object_agg(catalog, oids)
+          from (select classid::regclass::text as catalog, array_agg(objid)::text as oids
+                  from outside group by classid) o)                 as outside,
+       array(select distinct case when objsubid > 0 then 'pg_attribute'
+                                  else classoid::regclass::text end
+               from pg_description
+              where objoid >= 16384 or classoid in ('pg_namespace'::regclass,
+                                                    'pg_extension'::regclass))
+                                                                    as commented,
+       array(select distinct case when objsubid > 0 then 'pg_attribute'
+                                  else classoid::regclass::text end
+               from pg_seclabel)                                    as labelled,
+       array(select distinct classid::regclass::text
+               from pg_depend where deptype = 'x')                  as bound
+  from pg_database d
+ where d.datname = current_database()
