@@ -172,6 +172,24 @@ class MigrationResult:
     statements: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Migrated:
+    """What `migrate` did: the plan it followed, and a result for each file that was applied."""
+
+    plan: Plan
+    results: tuple[MigrationResult, ...] = ()
+    dry_run: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """What a reset did. `atomic` says whether one transaction held all of it."""
+
+    results: tuple[MigrationResult, ...]
+    schemas: tuple[str, ...]
+    atomic: bool
+
+
 # --- the target -------------------------------------------------------------------------------
 
 

@@ -23,6 +23,7 @@ from headwater.model import (
     MigrationFolder,
     MigrationResult,
     Notify,
+    Rebuilt,
     Said,
     Started,
     Target,
@@ -63,15 +64,6 @@ _NEEDS_SEVERAL_TRANSACTIONS = (
     psycopg.errors.ObjectNotInPrerequisiteState,
     psycopg.errors.IntegrityConstraintViolation,  # deferred constraints, checked at each file's end
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rebuilt:
-    """What a reset did. `atomic` says whether one transaction held all of it."""
-
-    results: tuple[MigrationResult, ...]
-    schemas: tuple[str, ...]
-    atomic: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psycopg
 from psycopg import sql
@@ -33,9 +33,9 @@ from headwater.errors import (
 from headwater.files.refusals import Accepted, check
 from headwater.files.sentences import Sentence
 from headwater.model import (
-    Event,
     Finding,
     Finished,
+    Migrated,
     Migration,
     MigrationFolder,
     MigrationResult,
@@ -67,14 +67,6 @@ SERVER_DURATION = sql.SQL(
     "pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - "
     "pg_catalog.statement_timestamp()) * 1000)::bigint"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Migrated:
-    """What `migrate` did: the plan it followed, and a result for each file that was applied."""
-
-    plan: Plan
-    results: tuple[MigrationResult, ...] = ()
 
 
 def plan_for(
@@ -119,7 +111,7 @@ def migrate(
         require_no_problems(first)
         if not first.steps or dry_run:
             accept(first.steps)
-            return Migrated(plan=first)
+            return Migrated(plan=first, dry_run=dry_run)
         with nullcontext() if locked else migration_lock(target, settings, notify):
             plan = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
             require_no_problems(plan)
@@ -171,7 +163,6 @@ class Sessions:
     stack: ExitStack
     connection: Connection | None = None
     lock_timeout_ms: int = -1
-    backends: list[int] = field(default_factory=list)
 
     def for_file(self, lock_timeout_ms: int) -> Connection:
         """Give a pinned connection on which no earlier file has left anything."""
@@ -528,6 +519,3 @@ def _stopped(job: Job, reply: Reply, step: int) -> HeadwaterError:
     )
     failure.__cause__ = reply.error
     return failure
-
-
-__all__ = ["Event", "Migrated", "Sessions", "accept", "migrate", "plan_for", "sessions"]

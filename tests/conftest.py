@@ -1,0 +1,126 @@
+"""Where the tests' databases come from: the private server, or TEST_DATABASE_URL."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import conninfo, sql
+
+from headwater.files.read import read_folder
+from headwater.model import Target
+from headwater.postgres.connect import target_of, with_database
+from headwater.postgres.databases import MARK
+from headwater.postgres.run import migrate
+from headwater.postgres.target import private_target
+from headwater.settings import DatabaseChoice, Settings, load_settings
+
+ROOT = Path(__file__).parent.parent
+
+FreshDatabase = Callable[..., AbstractContextManager[str]]
+_failed = pytest.StashKey[bool]()
+
+
+@pytest.fixture(scope="session")
+def server() -> Target:
+    """The server that holds every database of the tests; connected to its `postgres`."""
+    url = os.environ.get("TEST_DATABASE_URL", "")
+    if url:
+        return target_of(DatabaseChoice(source="TEST_DATABASE_URL", url=url))
+    settings = load_settings(ROOT, environ={})
+    return with_database(private_target(settings), "postgres", "private server")
+
+
+@pytest.fixture(scope="session")
+def fresh_database(server: Target) -> FreshDatabase:
+    """Make a database (empty, or a clone of `template`), give its URL, and drop it afterwards."""
+
+    @contextmanager
+    def make(template: str | None = None) -> Generator[str]:
+        name = f"headwater_test_{secrets.token_hex(6)}"
+        with psycopg.connect(server.conninfo, autocommit=True) as admin:
+            admin.execute(
+                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+                    sql.Identifier(name), sql.Identifier(template or "template0")
+                )
+            )
+            admin.execute(
+                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
+                    sql.Identifier(name), sql.Literal(MARK)
+                )
+            )
+        try:
+            yield conninfo.make_conninfo(server.conninfo, dbname=name)
+        finally:
+            with psycopg.connect(server.conninfo, autocommit=True) as admin:
+                admin.execute(
+                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+                )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reference_template(server: Target, fresh_database: FreshDatabase) -> Generator[str]:
+    """The name of a database with the reference schema, made once for each test process."""
+    settings = load_settings(ROOT, environ={})
+    with fresh_database() as url:
+        name = str(conninfo.conninfo_to_dict(url)["dbname"])
+        migrate(
+            with_database(server, name, "test template"),
+            read_folder(settings.migrations),
+            settings,
+        )
+        yield name
+
+
+@pytest.fixture(scope="session")
+def reference_database(
+    fresh_database: FreshDatabase, reference_template: str
+) -> Callable[[], AbstractContextManager[str]]:
+    """Make a database with the reference schema, give its URL, and drop it afterwards."""
+    return lambda: fresh_database(reference_template)
+
+
+@pytest.fixture
+def target(
+    server: Target, fresh_database: FreshDatabase, request: pytest.FixtureRequest
+) -> Generator[Target]:
+    """An empty, disposable database for one test; a test that fails keeps it, and says where."""
+    context = fresh_database()
+    url = context.__enter__()
+    name = str(conninfo.conninfo_to_dict(url)["dbname"])
+    yield with_database(server, name, "test")
+    if request.node.stash.get(_failed, False):
+        print(f"\nthe database of this test is kept: {name}")  # noqa: T201
+    else:
+        context.__exit__(None, None, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember whether a test failed, for the fixtures that keep the evidence."""
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """Settings of an empty project that manages the schema `app`."""
+    (tmp_path / "migrations").mkdir()
+    return Settings(
+        root=tmp_path,
+        migrations=tmp_path / "migrations",
+        schemas=("app",),
+        lock_timeout_ms=500,
+        wait_lock_ms=20_000,
+    )
