@@ -1427,7 +1427,9 @@ create policy projects_tenant on kb.projects for all to app_rls
         and ((select kb.current_project()) is null or id = (select kb.current_project()))
     );
 
--- Rows that always have a project.
+-- Rows that always have a project. Many are unique in it by name, and a unique index answers before
+-- a foreign key does: who knew the id of another tenant's project could ask it which names are
+-- taken there. So the project must be one that is seen, too.
 create policy documents_tenant on kb.documents for all to app_rls
     using (
         organization_id = (select kb.current_organization())
@@ -1436,6 +1438,7 @@ create policy documents_tenant on kb.documents for all to app_rls
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = documents.project_id)
     );
 
 create policy branches_tenant on kb.branches for all to app_rls
@@ -1446,6 +1449,7 @@ create policy branches_tenant on kb.branches for all to app_rls
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = branches.project_id)
     );
 
 create policy product_versions_tenant on kb.product_versions for all to app_rls
@@ -1456,6 +1460,7 @@ create policy product_versions_tenant on kb.product_versions for all to app_rls
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = product_versions.project_id)
     );
 
 create policy graph_objects_tenant on kb.graph_objects for all to app_rls
@@ -1466,6 +1471,7 @@ create policy graph_objects_tenant on kb.graph_objects for all to app_rls
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = graph_objects.project_id)
     );
 
 create policy graph_relationships_tenant on kb.graph_relationships for all to app_rls
@@ -1476,6 +1482,7 @@ create policy graph_relationships_tenant on kb.graph_relationships for all to ap
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = graph_relationships.project_id)
     );
 
 create policy object_type_schemas_tenant on kb.object_type_schemas for all to app_rls
@@ -1486,6 +1493,7 @@ create policy object_type_schemas_tenant on kb.object_type_schemas for all to ap
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = object_type_schemas.project_id)
     );
 
 create policy relationship_type_schemas_tenant on kb.relationship_type_schemas for all to app_rls
@@ -1496,6 +1504,7 @@ create policy relationship_type_schemas_tenant on kb.relationship_type_schemas f
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = relationship_type_schemas.project_id)
     );
 
 create policy integrations_tenant on kb.integrations for all to app_rls
@@ -1506,6 +1515,7 @@ create policy integrations_tenant on kb.integrations for all to app_rls
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = integrations.project_id)
     );
 
 create policy tags_tenant on kb.tags for all to app_rls
@@ -1516,6 +1526,7 @@ create policy tags_tenant on kb.tags for all to app_rls
     with check (
         organization_id = (select kb.current_organization())
         and ((select kb.current_project()) is null or project_id = (select kb.current_project()))
+        and exists (select from kb.projects as p where p.id = tags.project_id)
     );
 
 -- Rows that may have none: they belong to the whole organization, whichever project is set.

@@ -280,6 +280,19 @@ class Verification:
         return 2 if Outcome.IMPOSSIBLE in outcomes else 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """What lint found in how many files; `notes` say what could not be looked at."""
+
+    findings: tuple[Finding, ...]
+    files: int
+    notes: tuple[str, ...] = ()
+
+    def exit_code(self, fail_on: Severity) -> int:
+        """Give 1 when a finding is at or above a severity, else 0."""
+        return int(any(finding.severity.rank >= fail_on.rank for finding in self.findings))
+
+
 # --- events -----------------------------------------------------------------------------------
 
 

@@ -222,7 +222,10 @@ PLACES: Final[dict[str, Place]] = {
         " then '' else ' for ' || pg_encoding_to_char(t.collencoding) end",
     ),
     "pg_constraint": Place(
-        kind=_text("constraint"),
+        # Since PostgreSQL 18 "not null" is a constraint too; it is a part of its column.
+        kind=sql.SQL(
+            "case when t.contype = 'n' then 'not-null constraint' else 'constraint' end"
+        ),
         name=sql.SQL(
             "quote_ident(t.conname) || ' on ' || case when t.conrelid <> 0 then {}"
             " else 'domain ' || format_type(t.contypid, null) end"
@@ -230,15 +233,19 @@ PLACES: Final[dict[str, Place]] = {
         covers=("conname", "connamespace", "conrelid", "contypid"),
         schema=_SCHEMA,
         parent=sql.SQL(
-            "case when t.conrelid <> 0 then {} else 'domain ' || format_type(t.contypid, null) end"
-        ).format(_RELATION_IDENTITY),
+            "case when t.conrelid = 0 then 'domain ' || format_type(t.contypid, null)"
+            " when t.contype = 'n' then 'column ' || {} || '.' || quote_ident(a.attname)"
+            " else {} end"
+        ).format(_RELATION, _RELATION_IDENTITY),
         joins=sql.SQL(
             "join pg_namespace n on n.oid = t.connamespace"
             " left join pg_class r on r.oid = t.conrelid"
+            " left join pg_attribute a on t.contype = 'n' and a.attrelid = t.conrelid"
+            " and a.attnum = t.conkey[1]"
         ),
     ),
     "pg_conversion": _in_schema("conversion", "con"),
-    "pg_database": Place(kind=_text("database"), name=sql.SQL("'settings'"), covers=()),
+    "pg_database": Place(kind=_text("database"), name=sql.SQL("'properties'"), covers=()),
     "pg_db_role_setting": Place(
         kind=_text("setting"),
         name=sql.SQL(

@@ -12,8 +12,8 @@ _STATISTICS: Final = "statistics: gathered from the data"
 _STORAGE: Final = "where and how the rows lie on disk"
 _HISTORY: Final = "a trace of the past: once set it stays, though its cause is gone"
 _SERVER: Final = "belongs to the whole server, not to this database"
-_DERIVED: Final = "follows from another column, and has no command of its own"
-_DEFINITION: Final = "stands in the definition that the server writes out"
+_DERIVED: Final = "follows from other columns, and has no command of its own"
+_DEFINITION: Final = "stands in the definition that the server writes out, which is read"
 _TYPE: Final = "follows from the type of the column"
 _ATTACHED: Final = "read as an attribute of the object that it is about"
 _DATABASE: Final = "a property of this database on this server: files cannot hold it"
@@ -70,6 +70,14 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_class.reltuples": _STATISTICS,
     "pg_class.reltype": "the row type: follows from the table",
     "pg_collation.collversion": "of the library on this machine; whether it is current is read",
+    "pg_constraint.conbin": _DEFINITION,
+    "pg_constraint.conexclop": _DEFINITION,
+    "pg_constraint.conffeqop": _DERIVED,
+    "pg_constraint.confdelsetcols": _DEFINITION,
+    "pg_constraint.confkey": _DEFINITION,
+    "pg_constraint.conkey": _DEFINITION,
+    "pg_constraint.conpfeqop": _DERIVED,
+    "pg_constraint.conppeqop": _DERIVED,
     "pg_database.datacl": _DATABASE,
     "pg_database.datallowconn": _DATABASE,
     "pg_database.datcollate": _DATABASE,
@@ -91,16 +99,25 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_db_role_setting.setdatabase": "this database, by its name",
     "pg_enum.enumsortorder": "a float with a past; the order of the values is read",
     "pg_index.indcheckxmin": _HISTORY,
+    "pg_index.indexprs": _DEFINITION,
+    "pg_index.indkey": _DEFINITION,
     "pg_index.indnatts": _DERIVED,
+    "pg_index.indpred": _DEFINITION,
     "pg_inherits.inhseqno": "has gaps where parents went; the order of the others is read",
+    "pg_partitioned_table.partattrs": _DEFINITION,
+    "pg_partitioned_table.partexprs": _DEFINITION,
     "pg_partitioned_table.partnatts": _DERIVED,
     "pg_proc.pronargdefaults": _DERIVED,
     "pg_proc.pronargs": _DERIVED,
     "pg_rewrite.ev_action": _DEFINITION,
     "pg_rewrite.ev_qual": _DEFINITION,
     "pg_rewrite.ev_type": _DEFINITION,
+    "pg_statistic_ext.stxexprs": _DEFINITION,
+    "pg_statistic_ext.stxkeys": _DEFINITION,
     "pg_subscription.subdbid": "this database, by its name",
     "pg_subscription.subskiplsn": "how far replication has come",
+    "pg_trigger.tgargs": _DEFINITION,
+    "pg_trigger.tgattr": _DEFINITION,
     "pg_trigger.tgparentid": "a partition's trigger has its parent's name",
     "pg_trigger.tgqual": _DEFINITION,
     "pg_type.typarray": "the array type: follows from its element, its name from the past",

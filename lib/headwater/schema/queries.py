@@ -8,6 +8,7 @@ of columns.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,11 +56,43 @@ class Query:
     text: sql.Composed
 
 
-def queries(columns: Iterable[Column], scope: Scope) -> Iterator[Query]:
-    """Give the query of each catalogue that is a part of the schema and may be read."""
+def queries(
+    columns: Iterable[Column], scope: Scope, used: AbstractSet[str]
+) -> tuple[list[Query], list[Query]]:
+    """Give the queries of the catalogues in `used`, and those of the others, which give no row."""
+    plan: tuple[list[Query], list[Query]] = ([], [])
     for catalog, its_columns in by_catalog(columns).items():
         if is_read(catalog, its_columns):
-            yield _query(catalog, its_columns, scope)
+            plan[catalog not in used].append(_query(catalog, its_columns, scope))
+    return plan
+
+
+def in_use(columns: Iterable[Column]) -> sql.Composed:
+    """Give a query that names the catalogues in which there are rows that initdb did not make.
+
+    Most of them hold none, and asking for the greatest oid is an index look-up.
+    """
+    tests = []
+    for catalog, its_columns in by_catalog(columns).items():
+        first = next((c for c in its_columns if c.name == "oid" or c.key), None)
+        if first is None or not is_read(catalog, its_columns):
+            continue
+        always = catalog in _BY_ROWS or catalog in _ALSO or first.type not in ("oid", "regproc")
+        tests.append(
+            sql.SQL("select {}").format(sql.Literal(catalog))
+            if always
+            else _HAS_ROWS.format(
+                catalog=sql.Literal(catalog),
+                table=sql.Identifier(catalog),
+                first=sql.Identifier(first.name),
+            )
+        )
+    return sql.SQL(" union all ").join(tests)
+
+
+_HAS_ROWS: Final = sql.SQL(
+    "select {catalog} where (select max({first}::oid) from {table}) >= 16384"
+)
 
 
 def by_catalog(columns: Iterable[Column]) -> dict[str, list[Column]]:

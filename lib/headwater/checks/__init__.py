@@ -1,0 +1,1 @@
+"""What is proved and measured: verify and lint."""

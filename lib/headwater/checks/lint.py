@@ -1,0 +1,119 @@
+"""Lint: what is wrong with the files, before anybody runs them.
+
+The text layer, which needs no server: names and bytes, what `migrate` refuses, squawk's rules; and
+what an `allow` directive above a statement takes away again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from headwater.checks.rules import BY_ID, UNUSED_ALLOW
+from headwater.checks.squawk import run_squawk
+from headwater.files.grammar import Script, Statement
+from headwater.files.refusals import Accepted, check
+from headwater.files.text import line_at
+from headwater.model import Finding, Linted, Migration, MigrationFolder
+
+_ALLOW = re.compile(r"--\s*headwater:\s*allow\s+(?P<rules>[a-z0-9,\s-]+?)\s+because\s+\S")
+
+
+def lint(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Linted:
+    """Lint the files of some versions (all when None); the folder as a whole always.
+
+    Findings come in order of file and line. A note says what could not be looked at.
+    """
+    chosen = set(versions) if versions is not None else None
+    migrations = [m for m in folder.migrations if chosen is None or m.version in chosen]
+    accepted, refused = _checked(migrations)
+    squawked = run_squawk(accepted)
+    findings = [*folder.findings, *refused]
+    for file in accepted:
+        own = [f for f in squawked.findings if f.file == f"{file.migration.version}.sql"]
+        findings += _without_allowed(file, own, judged=not squawked.note)
+    findings.sort(key=lambda finding: (finding.file, finding.line, finding.column, finding.rule))
+    return Linted(
+        findings=tuple(findings),
+        files=len(migrations),
+        notes=(squawked.note,) if squawked.note else (),
+    )
+
+
+def _checked(migrations: Sequence[Migration]) -> tuple[list[Accepted], list[Finding]]:
+    accepted, findings = [], list[Finding]()
+    for migration in migrations:
+        result = check(migration)
+        if isinstance(result, Accepted):
+            accepted.append(result)
+        else:
+            findings += [_with_hint(finding) for finding in result]
+    return accepted, findings
+
+
+def _with_hint(finding: Finding) -> Finding:
+    rule = BY_ID.get(finding.rule)
+    return replace(finding, hint=rule.instead) if rule and not finding.hint else finding
+
+
+# --- allow ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Allowance:
+    """One rule that a directive allows for one statement."""
+
+    rule: str
+    line: int
+    first_line: int
+    last_line: int
+
+    def covers(self, finding: Finding) -> bool:
+        """Say whether a finding is what this allows."""
+        return finding.rule == self.rule and self.first_line <= finding.line <= self.last_line
+
+
+def allowances(script: Script) -> tuple[Allowance, ...]:
+    """Read the `allow` directives of a script, each with the statement that stands below it."""
+    found = []
+    for comment in script.comments:
+        match = _ALLOW.match(comment.text)
+        statement = _next_statement(script, comment.start)
+        if not match or statement is None:
+            continue
+        last = statement.line + statement.text.count("\n")
+        for rule in re.split(r"\s*,\s*", match["rules"].strip()):
+            found.append(
+                Allowance(rule=rule, line=comment.line, first_line=statement.line, last_line=last)
+            )
+    return tuple(found)
+
+
+def _next_statement(script: Script, position: int) -> Statement | None:
+    return next((s for s in script.statements if s.start >= position), None)
+
+
+def _without_allowed(file: Accepted, findings: list[Finding], *, judged: bool) -> list[Finding]:
+    """Take away what is allowed, and add a finding for each allowance that allows nothing."""
+    allowed = allowances(file.script)
+    left = [f for f in findings if not any(a.covers(f) for a in allowed)]
+    for allowance in allowed:
+        idle = not any(allowance.covers(finding) for finding in findings)
+        if idle and (judged or allowance.rule not in BY_ID):
+            left.append(_unused(file, allowance))
+    return left
+
+
+def _unused(file: Accepted, allowance: Allowance) -> Finding:
+    known = "" if allowance.rule in BY_ID else ": there is no such rule"
+    return Finding(
+        rule=UNUSED_ALLOW.id,
+        severity=UNUSED_ALLOW.severity,
+        message=f"allow {allowance.rule} allows nothing{known}",
+        file=f"{file.migration.version}.sql",
+        line=allowance.line,
+        column=1,
+        hint=UNUSED_ALLOW.instead,
+        source=line_at(file.script.text, allowance.line),
+    )
