@@ -40,8 +40,9 @@ def read_folder(folder: Path) -> MigrationFolder:
     return reader.finish()
 
 
-def require_sound(folder: MigrationFolder) -> None:
-    """Raise FilesError with every finding, unless there is none."""
+def read_sound_folder(path: Path) -> MigrationFolder:
+    """Read the folder; raise FilesError with every finding, unless there is none."""
+    folder = read_folder(path)
     if folder.findings:
         count = len(folder.findings)
         raise FilesError(
@@ -49,6 +50,7 @@ def require_sound(folder: MigrationFolder) -> None:
             findings=folder.findings,
             hint="mend the files, then run the same command again",
         )
+    return folder
 
 
 class _Reader:

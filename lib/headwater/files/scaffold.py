@@ -36,7 +36,7 @@ class NewMigration:
 
 
 def new_migration(
-    folder: Path, description: str, *, today: date, existing: Sequence[Migration]
+    folder: Path, description: str, *, today: date, existing: Sequence[Migration] = ()
 ) -> NewMigration:
     """Write `YYYYMMDD_description.sql` with a short template, and give its path.
 
@@ -59,10 +59,22 @@ def new_migration(
     return NewMigration(path=path, version=version, note=_order_note(version, existing))
 
 
-def _write_new(path: Path, text: str) -> None:
+def write_dotenv(root: Path) -> bool:
+    """Write `.env` from `.env.example` unless it is there; say whether it was written.
+
+    Only its owner may read it: passwords will stand in it.
+    """
+    example, dotenv = root / ".env.example", root / ".env"
+    if dotenv.exists() or not example.exists():
+        return False
+    _write_new(dotenv, example.read_text(encoding="utf-8"), mode=0o600)
+    return True
+
+
+def _write_new(path: Path, text: str, *, mode: int = 0o666) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError as error:
         raise FilesError(f"{path.name} cannot be written", detail=error.strerror or "") from error
     with open(descriptor, "w", encoding="utf-8", newline="\n") as file:  # noqa: PTH123

@@ -1,1 +1,44 @@
 """The server: start, connect, lock, history, run, reset, whole databases."""
+
+from typing import TYPE_CHECKING
+
+from headwater.lazy import exporting
+
+if TYPE_CHECKING:
+    from headwater.postgres.databases import dispose
+    from headwater.postgres.psql import run_psql, url_of
+    from headwater.postgres.reset import reset as rebuild
+    from headwater.postgres.run import migrate, pending, status
+    from headwater.postgres.server import destroy, server_of, stop
+    from headwater.postgres.target import choose_target, private_target
+
+__all__ = [
+    "choose_target",
+    "destroy",
+    "dispose",
+    "migrate",
+    "pending",
+    "private_target",
+    "rebuild",
+    "run_psql",
+    "server_of",
+    "status",
+    "stop",
+    "url_of",
+]
+
+__getattr__ = exporting(
+    __name__,
+    choose_target="target",
+    destroy="server",
+    dispose="databases",
+    migrate="run",
+    pending="run",
+    private_target="target",
+    rebuild="reset.reset",
+    run_psql="psql",
+    server_of="server",
+    status="run",
+    stop="server",
+    url_of="psql",
+)

@@ -187,6 +187,33 @@ def pin(connection: Connection, *, lock_timeout_ms: int) -> None:
     connection.execute(pins(connection, lock_timeout_ms=lock_timeout_ms))
 
 
+def pin_for_bookkeeping(connection: Connection, *, lock_timeout_ms: int = 0) -> None:
+    """Pin a session that runs no file, with nothing but pg_catalog to search.
+
+    A role's own timeouts would end a session that is idle while a migration runs: the lock with it.
+    """
+    connection.execute(pins(connection, lock_timeout_ms=lock_timeout_ms) + b"SET search_path = '';")
+
+
+@contextmanager
+def only_catalog_names(connection: Connection) -> Generator[None]:
+    """Search nothing but pg_catalog for as long as it is entered; one transaction when there is none.
+
+    An operator or a type of somebody's schema that stands ahead in search_path would else decide
+    what we read: `oid = integer` has no exact match in pg_catalog, and any exact match wins.
+    Only SET LOCAL is used, so that nothing is left in a session that a pooler shares.
+    """
+    inside = connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
+    with connection.transaction():
+        row = connection.execute(
+            "SELECT pg_catalog.current_setting('search_path'), "
+            "pg_catalog.set_config('search_path', '', true)"
+        ).fetchone()
+        yield
+        if inside and row:
+            connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (row[0],))
+
+
 def pins(connection: Connection, *, lock_timeout_ms: int) -> bytes:
     """Give the pins as one message for this server's version."""
     lines = [PINS, b"SET lock_timeout = %d;\n" % lock_timeout_ms]

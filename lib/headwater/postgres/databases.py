@@ -103,6 +103,20 @@ def mark_disposable(connection: Connection) -> bool:
     return True
 
 
+def dispose(target: Target, name: str) -> bool:
+    """Mark the target as disposable when `name` is its name; say whether it was not marked yet.
+
+    The name must be typed, so that nobody marks the database of another setting by accident.
+    """
+    if name != target.database:
+        raise UnsafeTarget(
+            f"the target is {target}, not {name!r}; nothing was marked",
+            hint=f"if it is the right one: invoke db.disposable {target.database}",
+        )
+    with connect(target, purpose="mark") as connection:
+        return mark_disposable(connection)
+
+
 def _write_comment(connection: Connection, name: str, text: str) -> None:
     connection.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text))

@@ -12,7 +12,7 @@ from psycopg.rows import class_row
 
 from headwater.errors import HistoryError
 from headwater.model import Applied, How, Migration
-from headwater.postgres.connect import Connection
+from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
@@ -61,8 +61,12 @@ def table(settings: Settings, suffix: str = "") -> sql.Identifier:
 
 def has_history(connection: Connection, settings: Settings) -> bool:
     """Say whether the history table is there. Raises HistoryError when it is somebody else's."""
-    with translated("reading the history"):
-        row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
+    with translated("reading the history"), only_catalog_names(connection):
+        return _has_history(connection, settings)
+
+
+def _has_history(connection: Connection, settings: Settings) -> bool:
+    row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
     columns = row[0] if row else None
     if columns is None:
         return False
@@ -77,13 +81,14 @@ def has_history(connection: Connection, settings: Settings) -> bool:
 
 def read_history(connection: Connection, settings: Settings) -> tuple[Applied, ...]:
     """Read what was applied, in order of version; empty when there is no history yet."""
-    if not has_history(connection, settings):
-        return ()
     query = sql.SQL("SELECT {} FROM {} ORDER BY version COLLATE pg_catalog.\"C\"").format(
         sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), table(settings)
     )
-    with translated("reading the history"), connection.cursor(row_factory=class_row(Applied)) as cursor:
-        return tuple(cursor.execute(query).fetchall())
+    with translated("reading the history"), only_catalog_names(connection):
+        if not _has_history(connection, settings):
+            return ()
+        with connection.cursor(row_factory=class_row(Applied)) as cursor:
+            return tuple(cursor.execute(query).fetchall())
 
 
 def create_history(connection: Connection, settings: Settings) -> None:
@@ -91,12 +96,12 @@ def create_history(connection: Connection, settings: Settings) -> None:
 
     (`IF NOT EXISTS` alone is no lock: of several runners at once most would fail.)
     """
-    with translated(f"making {settings.history}"):
+    with translated(f"making {settings.history}"), only_catalog_names(connection):
         connection.execute(creation(connection, settings))
 
 
 def creation(connection: Connection, settings: Settings) -> bytes:
-    """Give the statements that make history and journal."""
+    """Give the statements that make history and journal; run them with an empty search_path."""
     return (
         sql.SQL(_CREATE)
         .format(history=table(settings), steps=table(settings, "_steps"))
@@ -155,9 +160,9 @@ def read_steps(connection: Connection, settings: Settings, version: str) -> dict
 
 def versions_half_done(connection: Connection, settings: Settings) -> frozenset[str]:
     """Give the versions that have a journal and no row in history."""
-    if not has_history(connection, settings):
-        return frozenset()
-    with translated("reading the journal"):
+    with translated("reading the journal"), only_catalog_names(connection):
+        if not _has_history(connection, settings):
+            return frozenset()
         rows = connection.execute(
             sql.SQL("SELECT DISTINCT s.version FROM {} s LEFT JOIN {} h USING (version) "
                     "WHERE h.version IS NULL").format(table(settings, "_steps"), table(settings))
@@ -168,7 +173,7 @@ def versions_half_done(connection: Connection, settings: Settings) -> frozenset[
 def write_step(
     connection: Connection, settings: Settings, version: str, step: int, tokens: str, state: str
 ) -> None:
-    """Write how far one statement has come."""
+    """Write how far one statement has come; the session is pinned for bookkeeping."""
     with translated("writing the journal"):
         connection.execute(
             sql.SQL(
@@ -178,6 +183,18 @@ def write_step(
             ).format(table(settings, "_steps")),
             (version, step, tokens, state),
         )
+
+
+def forget_steps(connection: Connection, settings: Settings, version: str) -> bytes:
+    """Give the statement that ends a journal: its version is recorded in the same transaction.
+
+    A row that stayed would take the file for done when history is undone later.
+    """
+    return (
+        sql.SQL("DELETE FROM {} WHERE version = {};\n")
+        .format(table(settings, "_steps"), sql.Literal(version))
+        .as_bytes(connection)
+    )
 
 
 def delete_step(connection: Connection, settings: Settings, version: str, step: int) -> None:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 
 from headwater.errors import LockBusy, TargetError
 from headwater.model import Notify, Said, Target, ignore
-from headwater.postgres.connect import Connection, connect
+from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
@@ -23,8 +23,8 @@ _LONGEST_PAUSE_S = 0.5
 
 # A 64-bit key stands in pg_locks in two halves, with objsubid 1 (section 52.12 of the manual).
 _HOLDER = """
-SELECT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
-       coalesce(host(a.client_addr), 'local'), a.backend_start
+SELECT l.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
+       coalesce(pg_catalog.host(a.client_addr), 'local'), a.backend_start
   FROM pg_catalog.pg_locks l
   LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
@@ -43,6 +43,8 @@ def migration_lock(target: Target, settings: Settings, notify: Notify = ignore) 
     is in autocommit and must never see a transaction.
     """
     with connect(target, purpose="lock") as connection:
+        with translated("taking the lock"):
+            pin_for_bookkeeping(connection)
         deadline = time.monotonic() + settings.wait_lock_ms / 1_000
         pause = _FIRST_PAUSE_S
         told = False

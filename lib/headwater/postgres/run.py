@@ -87,6 +87,17 @@ def plan_for(
     )
 
 
+def status(target: Target, folder: MigrationFolder, settings: Settings) -> Plan:
+    """Say how every version stands. Only SELECTs: it works on a standby and with few rights."""
+    with connect(target, purpose="status") as connection:
+        return plan_for(connection, folder, settings)
+
+
+def pending(target: Target, folder: MigrationFolder, settings: Settings) -> tuple[str, ...]:
+    """Give the versions that are not applied to the target."""
+    return tuple(step.version for step in status(target, folder, settings).steps)
+
+
 def migrate(
     target: Target,
     folder: MigrationFolder,

@@ -86,6 +86,18 @@ def facts(error: psycopg.Error) -> str:
     return "\n".join(lines)
 
 
+# The server says goodbye: admin shutdown, crash shutdown, cannot connect now, database dropped, idle
+# session and transaction timeouts. (Appendix A of the manual: class 57, 25P03 and 25P04.)
+_SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
+
+
+def session_ended(error: psycopg.Error) -> bool:
+    """Say whether the connection went with this error, so that nobody knows what the server did."""
+    return isinstance(error, psycopg.OperationalError) and (
+        not error.diag.sqlstate or error.diag.sqlstate in _SESSION_ENDED
+    )
+
+
 @contextmanager
 def translated(doing: str) -> Generator[None]:
     """Turn a driver error of our own statements into one sentence that begins with `doing`."""
@@ -106,7 +118,7 @@ def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return TargetError(f"{doing}: the server or the role is read-only", detail=facts(error),
                            hint="name the primary in DATABASE_URL")  # fmt: skip
-    if isinstance(error, psycopg.OperationalError) and not error.diag.sqlstate:
+    if session_ended(error):
         return Unreachable(f"{doing}: the connection was lost", detail=str(error).strip(),
                            hint="invoke status says what is applied")  # fmt: skip
     return TargetError(f"{doing} failed", detail=facts(error))

@@ -13,6 +13,7 @@ from psycopg import generators, pq
 from psycopg.errors import error_from_result
 
 from headwater.postgres.connect import Connection
+from headwater.postgres.translate import session_ended
 
 _SUCCESS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
 
@@ -27,14 +28,7 @@ class Reply:
     @property
     def lost(self) -> bool:
         """Say whether the connection went, so that nobody knows what the server did."""
-        return isinstance(self.error, psycopg.OperationalError) and (
-            not self.error.diag.sqlstate or self.error.diag.sqlstate in _SESSION_ENDED
-        )
-
-
-# The server says goodbye: admin shutdown, crash shutdown, cannot connect now, idle timeouts,
-# database dropped. (Appendix A of the manual, class 57 and 25P03.)
-_SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
+        return self.error is not None and session_ended(self.error)
 
 
 def send(connection: Connection, message: bytes) -> Reply:

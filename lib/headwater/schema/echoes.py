@@ -63,7 +63,6 @@ _TOLD_BY: Final[dict[str, dict[str, frozenset[str]]]] = {
                 "indisunique",
                 "indnullsnotdistinct",
                 "indcollation",
-                "indclass",
                 "indoption",
             }
         ),

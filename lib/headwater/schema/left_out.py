@@ -99,6 +99,7 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_db_role_setting.setdatabase": "this database, by its name",
     "pg_enum.enumsortorder": "a float with a past; the order of the values is read",
     "pg_index.indcheckxmin": _HISTORY,
+    "pg_index.indclass": _DEFINITION,
     "pg_index.indexprs": _DEFINITION,
     "pg_index.indkey": _DEFINITION,
     "pg_index.indnatts": _DERIVED,
@@ -127,9 +128,11 @@ COLUMNS: Final[dict[str, str]] = {
 ROWS: Final[dict[str, tuple[str, str]]] = {
     "pg_attribute": (
         "dropped columns; system columns, and the columns of indexes and sequences, which follow"
-        " from the relation unless something is set on them",
+        " from the relation unless something is set on them (on an index: statistics of an"
+        " expression; other columns of an index have a target of 0 up to PostgreSQL 16)",
         "not t.attisdropped and (r.relkind not in ('i', 'I', 'S') and t.attnum > 0"
-        " or t.attacl is not null or coalesce(t.attstattarget, -1) >= 0)",
+        " or t.attacl is not null or r.relkind in ('i', 'I') and coalesce(t.attstattarget, -1) >= 0"
+        " and (select x.indkey[t.attnum - 1] = 0 from pg_index x where x.indexrelid = t.attrelid))",
     ),
     "pg_class": (
         "TOAST tables: made and named by the server; their options are attached to the owner",

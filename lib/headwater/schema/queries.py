@@ -7,8 +7,7 @@ of columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,15 +55,13 @@ class Query:
     text: sql.Composed
 
 
-def queries(
-    columns: Iterable[Column], scope: Scope, used: AbstractSet[str]
-) -> tuple[list[Query], list[Query]]:
-    """Give the queries of the catalogues in `used`, and those of the others, which give no row."""
-    plan: tuple[list[Query], list[Query]] = ([], [])
-    for catalog, its_columns in by_catalog(columns).items():
-        if is_read(catalog, its_columns):
-            plan[catalog not in used].append(_query(catalog, its_columns, scope))
-    return plan
+def queries(columns: Iterable[Column], scope: Scope, used: Collection[str]) -> list[Query]:
+    """Give the query of each catalogue in `used`."""
+    return [
+        _query(catalog, its_columns, scope)
+        for catalog, its_columns in by_catalog(columns).items()
+        if catalog in used
+    ]
 
 
 def in_use(columns: Iterable[Column]) -> sql.Composed:
@@ -72,22 +69,23 @@ def in_use(columns: Iterable[Column]) -> sql.Composed:
 
     Most of them hold none, and asking for the greatest oid is an index look-up.
     """
-    tests = []
-    for catalog, its_columns in by_catalog(columns).items():
-        first = next((c for c in its_columns if c.name == "oid" or c.key), None)
-        if first is None or not is_read(catalog, its_columns):
-            continue
-        always = catalog in _BY_ROWS or catalog in _ALSO or first.type not in ("oid", "regproc")
-        tests.append(
-            sql.SQL("select {}").format(sql.Literal(catalog))
-            if always
-            else _HAS_ROWS.format(
-                catalog=sql.Literal(catalog),
-                table=sql.Identifier(catalog),
-                first=sql.Identifier(first.name),
-            )
-        )
-    return sql.SQL(" union all ").join(tests)
+    return sql.SQL(" union all ").join(
+        _has_rows(catalog, its_columns)
+        for catalog, its_columns in by_catalog(columns).items()
+        if is_read(catalog, its_columns)
+    )
+
+
+def _has_rows(catalog: str, columns: Sequence[Column]) -> sql.Composable:
+    by_oid = [c for c in columns if c.name == "oid"] or [c for c in columns if c.key][:1]
+    always = catalog in _BY_ROWS or catalog in _ALSO or by_oid[0].type not in ("oid", "regproc")
+    if always:
+        return sql.SQL("select {}").format(sql.Literal(catalog))
+    return _HAS_ROWS.format(
+        catalog=sql.Literal(catalog),
+        table=sql.Identifier(catalog),
+        first=sql.Identifier(by_oid[0].name),
+    )
 
 
 _HAS_ROWS: Final = sql.SQL(

@@ -1,4 +1,4 @@
-"""Read the catalogue of a database as data: complete by construction, in two round trips.
+"""Read the catalogue of a database as data: complete by construction, in a few round trips.
 
 The walk goes over the catalogues themselves. The server says which columns each has and what they
 point at (catalogs.sql), `left_out` says what is no part of the schema and why, `identities` how an
@@ -8,22 +8,24 @@ same schema. Only SELECTs: it works on a standby and with a role that may create
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
-from typing import Any, Final, LiteralString
+from typing import Any, Final
 
 import psycopg
-from psycopg.rows import class_row, dict_row, tuple_row
+from psycopg.pq import TransactionStatus
+from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from headwater.errors import TargetError
 from headwater.schema.catalog import CatalogObject, Facts, Row, Snapshot
-from headwater.schema.queries import Query, Scope, by_catalog, is_read, queries
 from headwater.schema.left_out import CATALOGS
+from headwater.schema.queries import Query, Scope, by_catalog, in_use, is_read, queries
 from headwater.schema.rendering import Column
 
 __all__ = ["CatalogObject", "Snapshot", "read_snapshot"]
 
-_PINS: Final[dict[str, LiteralString]] = {
+_PINS: Final = {
     # What the server writes of expressions depends on all of these (museum, item 94).
     "search_path": "pg_catalog, pg_temp",
     "quote_all_identifiers": "off",
@@ -51,23 +53,23 @@ def read_snapshot(
     transaction; inside an open one it is a part of that. Session settings stay as they were.
     Raises `TargetError` when a catalogue holds something that cannot be read as text.
     """
-    del schemas  # all are read: what is not managed is told apart, and named, by the comparison
-    idle = connection.info.transaction_status == psycopg.pq.TransactionStatus.IDLE
+    del schemas  # see above: nothing is left out for being elsewhere
+    idle = connection.info.transaction_status == TransactionStatus.IDLE
     with connection.transaction(force_rollback=True):
         if idle:
             connection.execute("set transaction isolation level repeatable read, read only")
-        _pin(connection)
         columns, scope = _read_plan(connection, history_table)
-        facts = _read_facts(connection, tuple(queries(columns, scope)), scope)
+        facts = {
+            catalog: Facts(catalog, (), {})
+            for catalog, its_columns in by_catalog(columns).items()
+            if is_read(catalog, its_columns)
+        }
+        facts.update(_read_facts(connection, columns, scope))
     return Snapshot(
         facts=facts,
         version=connection.info.server_version // 10000,
         unreadable=frozenset(_unreadable(columns)),
     )
-
-
-def _pin(connection: psycopg.Connection[Any]) -> None:
-    connection.execute(_PIN, (list(_PINS), list(_PINS.values())), prepare=False)
 
 
 def _sql(name: str) -> bytes:
@@ -77,20 +79,19 @@ def _sql(name: str) -> bytes:
 def _read_plan(
     connection: psycopg.Connection[Any], history_table: str
 ) -> tuple[list[Column], Scope]:
-    """Ask the server what its catalogues look like, and which objects are not the schema."""
+    """Pin the session; ask what the catalogues look like, and what is not the schema."""
     schema, _, table = history_table.rpartition(".")
     history = {
         "history_schema": schema or "public",
         "history_tables": [table, f"{table}_steps"],
     }
+    columns = connection.cursor(row_factory=class_row(Column))
+    scope = connection.cursor(row_factory=dict_row)
     with connection.pipeline():
-        columns = connection.cursor(row_factory=class_row(Column))
+        connection.execute(_PIN, (list(_PINS), list(_PINS.values())), prepare=False)
         columns.execute(_sql("catalogs.sql"), prepare=False)
-        scope = connection.cursor(row_factory=dict_row)
         scope.execute(_sql("scope.sql"), history, prepare=False)
-        found = scope.fetchone()
-        assert found is not None
-        return columns.fetchall(), _scope(found)
+    return columns.fetchall(), _scope(scope.fetchall()[0])
 
 
 def _scope(row: dict[str, Any]) -> Scope:
@@ -106,18 +107,17 @@ def _scope(row: dict[str, Any]) -> Scope:
 
 
 def _read_facts(
-    connection: psycopg.Connection[Any], plan: Sequence[Query], scope: Scope
-) -> dict[str, Facts]:
-    """Run all queries in one round trip, and key what they give by identity."""
-    cursors = []
+    connection: psycopg.Connection[Any], columns: Sequence[Column], scope: Scope
+) -> Iterator[tuple[str, Facts]]:
+    """Read every catalogue that holds anything, all in one round trip, keyed by identity."""
+    used = connection.cursor(row_factory=scalar_row).execute(in_use(columns), prepare=False)
+    plan = queries(columns, scope, used.fetchall())
+    cursors = [connection.cursor(row_factory=tuple_row) for _ in plan]
     with connection.pipeline():
-        for query in plan:
-            cursor = connection.cursor(row_factory=tuple_row)
-            cursors.append(cursor.execute(query.text, scope.parameters, prepare=False))
-        return {
-            query.catalog: _facts(query, cursor.fetchall())
-            for query, cursor in zip(plan, cursors, strict=True)
-        }
+        for query, cursor in zip(plan, cursors, strict=True):
+            cursor.execute(query.text, scope.parameters, prepare=False)
+        for query, cursor in zip(plan, cursors, strict=True):
+            yield query.catalog, _facts(query, cursor.fetchall())
 
 
 def _facts(query: Query, rows: Sequence[Row]) -> Facts:
@@ -129,18 +129,16 @@ def _facts(query: Query, rows: Sequence[Row]) -> Facts:
 
 def _ambiguous(catalog: str, rows: Sequence[Row]) -> TargetError:
     """Say which identity is not one: a second object under it would go unseen."""
-    seen: set[str | None] = set()
-    twice = sorted({str(row[0]) for row in rows if row[0] in seen or seen.add(row[0])})
+    twice = [str(identity) for identity, n in Counter(row[0] for row in rows).items() if n > 1]
     return TargetError(
         f"two objects of {catalog} have one identity",
-        detail="\n".join(twice[:10]),
+        detail="\n".join(sorted(twice)[:10]),
         hint="report it: a snapshot that holds one of them would miss drift",
     )
 
 
-def _unreadable(columns: Iterable[Column]) -> Iterable[str]:
-    """Name the columns that the role may not read and a snapshot would hold."""
+def _unreadable(columns: Iterable[Column]) -> Iterator[str]:
+    """Name the columns that a snapshot should hold and the role may not read."""
     for catalog, its_columns in by_catalog(columns).items():
-        if catalog in CATALOGS or (its_columns[0].shared and not is_read(catalog, its_columns)):
-            continue
-        yield from (column.path for column in its_columns if not column.readable)
+        if catalog not in CATALOGS:
+            yield from (column.path for column in its_columns if not column.readable)

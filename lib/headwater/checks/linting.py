@@ -10,14 +10,25 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from headwater.errors import SettingsError
 from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
 from headwater.files.grammar import Script, Statement
 from headwater.files.refusals import Accepted, check
 from headwater.files.text import line_at
-from headwater.model import Finding, Linted, Migration, MigrationFolder
+from headwater.model import Finding, Linted, Migration, MigrationFolder, Severity
 
 _ALLOW = re.compile(r"--\s*headwater:\s*allow\s+(?P<rules>[a-z0-9,\s-]+?)\s+because\s+\S")
+
+
+def severity(name: str) -> Severity:
+    """Read the name of a severity. Raises SettingsError for any other word."""
+    try:
+        return Severity(name)
+    except ValueError:
+        raise SettingsError(
+            f"{name!r} is no severity", hint="--fail-on takes info, warning or error"
+        ) from None
 
 
 def lint(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Linted:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from headwater.checks.lint import lint
+from headwater.checks.linting import lint
 from headwater.checks.scratch import scratch_server
 from headwater.errors import FilesError, HeadwaterError
 from headwater.files.refusals import Accepted, check

@@ -1,0 +1,26 @@
+"""The only code that prints: for people in a terminal, for logs, and as JSON."""
+
+from typing import TYPE_CHECKING
+
+from headwater.lazy import exporting
+
+if TYPE_CHECKING:
+    from headwater.report.forms import Onboarded
+    from headwater.report.programs import run_checks, run_tests
+    from headwater.report.live import progress, tell
+    from headwater.report.screen import say, show, show_fact, show_target
+
+__all__ = ["Onboarded", "progress", "run_checks", "run_tests", "say", "show", "show_fact", "show_target", "tell"]
+
+__getattr__ = exporting(
+    __name__,
+    Onboarded="forms",
+    run_checks="programs",
+    run_tests="programs",
+    progress="live",
+    say="screen",
+    show="screen",
+    show_fact="screen",
+    show_target="screen",
+    tell="live",
+)

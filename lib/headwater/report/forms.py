@@ -1,0 +1,362 @@
+"""From values to lines for people, and to dicts for JSON. Pure: nothing is printed here.
+
+The field names of the dicts are a promise (docs/json.md): they are only ever added to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from headwater.errors import FilesError, HeadwaterError
+from headwater.model import (
+    Change,
+    ChangeKind,
+    CheckLine,
+    Entry,
+    Finding,
+    Linted,
+    Migrated,
+    MigrationResult,
+    Outcome,
+    Plan,
+    Rebuilt,
+    Severity,
+    State,
+    Target,
+    Verification,
+)
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line for people, with the style of the whole line (a rich style, or nothing)."""
+
+    text: str
+    style: str = ""
+
+
+_SEVERITY_STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
+_OUTCOME_STYLE = {
+    Outcome.OK: "green",
+    Outcome.FOUND: "red",
+    Outcome.FAILED: "red",
+    Outcome.SKIPPED: "dim",
+    Outcome.IMPOSSIBLE: "yellow",
+}
+_STATE_STYLE = {State.APPLIED: "green", State.PENDING: "cyan"}
+
+
+def _indented(text: str, by: str = "    ") -> Iterator[str]:
+    return (f"{by}{line}" for line in text.splitlines())
+
+
+def plural(count: int, word: str) -> str:
+    """Give `1 file`, `2 files`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+# --- errors and findings ----------------------------------------------------------------------
+
+
+def error_lines(error: HeadwaterError) -> Iterator[Line]:
+    """Draw an error: the sentence, the facts, every finding, what to type next."""
+    yield Line(f"error: {error.message}", "bold red")
+    yield from (Line(text) for text in _indented(error.detail, "  "))
+    if isinstance(error, FilesError):
+        for finding in error.findings:
+            yield from finding_lines(finding)
+    if error.hint:
+        yield Line(f"hint: {error.hint}", "cyan")
+
+
+def finding_lines(finding: Finding) -> Iterator[Line]:
+    """Draw a finding: place, severity and rule, the line with a caret, the advice."""
+    place = place_of(finding)
+    head = f"{finding.severity.value} {finding.rule}: {finding.message}"
+    yield Line(f"  {place}: {head}" if place else f"  {head}", _SEVERITY_STYLE[finding.severity])
+    for text in finding.source.splitlines():
+        yield Line(f"      {text}")
+        if finding.column and "\n" not in finding.source:
+            blank = "".join("\t" if c == "\t" else " " for c in text[: finding.column - 1])
+            yield Line(f"      {blank}^")
+    if finding.hint:
+        yield Line(f"      {finding.hint}", "dim")
+
+
+def place_of(finding: Finding) -> str:
+    """Give `file:line:column`, as far as they are known."""
+    parts = [finding.file, finding.line or "", (finding.column or "") if finding.line else ""]
+    return ":".join(str(part) for part in parts if part)
+
+
+def error_json(error: HeadwaterError) -> Json:
+    """Give an error as JSON."""
+    form: Json = {
+        "code": error.code,
+        "message": error.message,
+        "detail": error.detail,
+        "hint": error.hint,
+    }
+    if isinstance(error, FilesError):
+        form["findings"] = [finding_json(finding) for finding in error.findings]
+    return form
+
+
+def finding_json(finding: Finding) -> Json:
+    """Give a finding as JSON."""
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity.value,
+        "file": finding.file,
+        "line": finding.line or None,
+        "column": finding.column or None,
+        "message": finding.message,
+        "hint": finding.hint,
+    }
+
+
+def target_json(target: Target) -> Json:
+    """Give a target as JSON, without its password."""
+    return {
+        "host": target.host,
+        "port": target.port,
+        "database": target.database,
+        "user": target.user,
+        "source": target.source,
+    }
+
+
+# --- migrate, reset, status -------------------------------------------------------------------
+
+
+def migrated_lines(outcome: Migrated) -> Iterator[Line]:
+    """Tell what migrate did, or would do."""
+    applied = sum(entry.applied is not None for entry in outcome.plan.entries)
+    if outcome.dry_run and outcome.plan.steps:
+        yield Line(f"would apply {plural(len(outcome.plan.steps), 'migration')}:")
+        yield from (Line(f"  {step.version}") for step in outcome.plan.steps)
+    elif outcome.results:
+        yield Line(
+            f"applied {plural(len(outcome.results), 'migration')} "
+            f"in {_total_ms(outcome.results)} ms",
+            "green",
+        )
+    else:
+        yield Line(f"nothing to do: {plural(applied, 'migration')} applied", "green")
+
+
+def migrated_json(outcome: Migrated) -> Json:
+    """Give what migrate did as JSON."""
+    return {
+        "dry_run": outcome.dry_run,
+        "plan": [step.version for step in outcome.plan.steps],
+        "migrations": [result_json(result) for result in outcome.results],
+    }
+
+
+def rebuilt_lines(outcome: Rebuilt) -> Iterator[Line]:
+    """Tell what reset did."""
+    how = "in one transaction" if outcome.atomic else "file by file, after a rehearsal"
+    yield Line(
+        f"rebuilt {', '.join(outcome.schemas)} from {plural(len(outcome.results), 'migration')} "
+        f"in {_total_ms(outcome.results)} ms, {how}",
+        "green",
+    )
+
+
+def rebuilt_json(outcome: Rebuilt) -> Json:
+    """Give what reset did as JSON."""
+    return {
+        "schemas": list(outcome.schemas),
+        "atomic": outcome.atomic,
+        "migrations": [result_json(result) for result in outcome.results],
+    }
+
+
+def result_json(result: MigrationResult) -> Json:
+    """Give one applied migration as JSON."""
+    return {
+        "version": result.version,
+        "duration_ms": result.duration_ms,
+        "statements": result.statements,
+    }
+
+
+def _total_ms(results: Sequence[MigrationResult]) -> int:
+    return sum(result.duration_ms for result in results)
+
+
+def status_lines(plan: Plan) -> Iterator[Line]:
+    """Draw a line for each version, then every problem, then the sum."""
+    width = max((len(entry.version) for entry in plan.entries), default=0)
+    for entry in plan.entries:
+        state = entry.state.value
+        text = f"{entry.version:<{width}}  {state:<14}{_applied_text(entry)}".rstrip()
+        yield Line(text, _STATE_STYLE.get(entry.state, "red"))
+    for problem in plan.problems:
+        yield from finding_lines(problem)
+    applied = sum(entry.applied is not None for entry in plan.entries)
+    problems = f", {plural(len(plan.problems), 'problem')}" if plan.problems else ""
+    yield Line(f"{applied} applied, {len(plan.steps)} pending{problems}", "bold")
+
+
+def _applied_text(entry: Entry) -> str:
+    row = entry.applied
+    if row is None or row.applied_at is None:
+        return ""
+    duration = f"  {row.duration_ms} ms" if row.duration_ms is not None else ""
+    late = "  out of order" if row.out_of_order else ""
+    how = "" if row.how == "run" else f"  {row.how}"
+    return f"{row.applied_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  by {row.applied_by}{duration}{how}{late}"
+
+
+def status_json(plan: Plan) -> Json:
+    """Give every version with its state as JSON."""
+    return {
+        "migrations": [_entry_json(entry) for entry in plan.entries],
+        "findings": [finding_json(problem) for problem in plan.problems],
+    }
+
+
+def _entry_json(entry: Entry) -> Json:
+    row = entry.applied
+    return {
+        "version": entry.version,
+        "state": entry.state.value,
+        "applied_at": row.applied_at.isoformat() if row and row.applied_at else None,
+        "applied_by": row.applied_by if row else None,
+        "duration_ms": row.duration_ms if row else None,
+        "out_of_order": row.out_of_order if row else None,
+        "how": row.how if row else None,
+    }
+
+
+# --- lint and verify --------------------------------------------------------------------------
+
+
+def linted_lines(outcome: Linted) -> Iterator[Line]:
+    """Draw every finding, then the sum."""
+    for finding in outcome.findings:
+        yield from finding_lines(finding)
+    yield from (Line(f"note: {note}", "yellow") for note in outcome.notes)
+    files = plural(outcome.files, "file")
+    if outcome.findings:
+        yield Line(f"{plural(len(outcome.findings), 'finding')} in {files}", "bold")
+    else:
+        yield Line(f"nothing found in {files}", "green")
+
+
+def linted_json(outcome: Linted) -> Json:
+    """Give the findings as JSON."""
+    return {
+        "files": outcome.files,
+        "findings": [finding_json(finding) for finding in outcome.findings],
+        "notes": list(outcome.notes),
+    }
+
+
+def verification_lines(outcome: Verification) -> Iterator[Line]:
+    """Draw the report: a line for each proof, with what was found below it, and what to do."""
+    for line in outcome.lines:
+        text = f"{_word(line.outcome):<13}{line.name:<16}{line.summary}"
+        yield Line(text, _OUTCOME_STYLE[line.outcome])
+        for finding in line.findings:
+            yield from finding_lines(finding)
+        yield from (Line(f"    {describe(change)}") for change in line.changes)
+    if any(line.changes for line in outcome.lines):
+        yield Line("hint: write it as a migration (invoke migration.new NAME), or take the files' "
+                   "word (invoke reset)", "cyan")  # fmt: skip
+    if outcome.exit_code == 0:
+        yield Line("files and database are the same thing", "bold green")
+
+
+def _word(outcome: Outcome) -> str:
+    return {Outcome.IMPOSSIBLE: "not possible"}.get(outcome, outcome.value)
+
+
+def verification_json(outcome: Verification) -> Json:
+    """Give the report as JSON; `changes` and `findings` are those of all its lines."""
+    return {
+        "lines": [_check_json(line) for line in outcome.lines],
+        "changes": [change_json(change) for line in outcome.lines for change in line.changes],
+        "findings": [finding_json(finding) for line in outcome.lines for finding in line.findings],
+    }
+
+
+def _check_json(line: CheckLine) -> Json:
+    return {"name": line.name, "outcome": line.outcome.value, "summary": line.summary}
+
+
+def change_json(change: Change) -> Json:
+    """Give one difference as JSON."""
+    return {
+        "object": change.object,
+        "change": change.change.value,
+        "attribute": change.attribute,
+        "before": change.before,
+        "after": change.after,
+    }
+
+
+def describe(change: Change) -> str:
+    """Say one difference in a sentence, seen from the files."""
+    if change.change is ChangeKind.MISSING:
+        return f"{change.object}: in the files, not in the database"
+    if change.change is ChangeKind.EXTRA:
+        return f"{change.object}: in the database, not in the files"
+    return f"{change.object}: {change.attribute}: {_short(change.before)} -> {_short(change.after)}"
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "nothing"
+    return value if "\n" not in value else value.replace("\n", " ⏎ ")
+
+
+# --- onboard ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Onboarded:
+    """What onboard did, one part after the other."""
+
+    migrated: Migrated
+    verification: Verification
+    dotenv: bool
+
+
+def onboarded_lines(outcome: Onboarded) -> Iterator[Line]:
+    """Tell what was made, what was proved, and what to do next."""
+    if outcome.dotenv:
+        yield Line("wrote .env from .env.example (every line is a comment: nothing to fill in)")
+    yield from migrated_lines(outcome.migrated)
+    yield from verification_lines(outcome.verification)
+    if outcome.verification.exit_code == 0:
+        yield Line("next:  invoke db.psql              look around")
+        yield Line("       invoke migration.new NAME   change the schema")
+        yield Line("       invoke test                 run the tests")
+
+
+def onboarded_json(outcome: Onboarded) -> Json:
+    """Give what onboard did as JSON."""
+    return {
+        "dotenv_written": outcome.dotenv,
+        **migrated_json(outcome.migrated),
+        **verification_json(outcome.verification),
+    }
+
+
+# Which form belongs to which outcome of a task.
+FORMS: dict[type, tuple[Callable[[Any], Iterator[Line]], Callable[[Any], Json]]] = {
+    Linted: (linted_lines, linted_json),
+    Migrated: (migrated_lines, migrated_json),
+    Onboarded: (onboarded_lines, onboarded_json),
+    Plan: (status_lines, status_json),
+    Rebuilt: (rebuilt_lines, rebuilt_json),
+    Verification: (verification_lines, verification_json),
+}

@@ -1,0 +1,93 @@
+"""Printing: colours and wrapping in a terminal (rich), plain lines everywhere else.
+
+rich is loaded only where there is a terminal: a script should not wait for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from functools import cache
+from typing import IO, TYPE_CHECKING
+
+from headwater.errors import HeadwaterError
+from headwater.model import Target
+from headwater.report.forms import FORMS, Json, Line, error_json, error_lines, target_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Say whether a stream is a terminal that can show more than plain text."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+@cache
+def console(*, stderr: bool) -> Console:
+    """Give rich's console; it honours NO_COLOR and the width of the terminal by itself."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
+    """Print lines, in their styles where there is a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    if is_terminal(stream):
+        from rich.text import Text
+
+        for line in lines:
+            console(stderr=stderr).print(Text(line.text, style=line.style))
+    else:
+        stream.writelines(f"{line.text}\n" for line in lines)
+        stream.flush()
+
+
+def say(text: str, *, style: str = "", stderr: bool = False) -> None:
+    """Print one line."""
+    print_lines([Line(text, style)], stderr=stderr)
+
+
+def print_json(form: Json) -> None:
+    """Print the one JSON object of a task, and nothing else, on stdout."""
+    sys.stdout.write(json.dumps(form, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.flush()
+
+
+def show_target(target: Target, *, json: bool) -> None:
+    """Name the target; with JSON it stands in the object instead."""
+    if not json:
+        say(f"target: {target}", style="dim")
+
+
+def show(task: str, outcome: object, *, json: bool, target: Target | None = None, ok: bool = True) -> None:
+    """Show what a task did or found: lines for people, or the one JSON object."""
+    lines, form = FORMS[type(outcome)]
+    if not json:
+        print_lines(lines(outcome))
+        return
+    head: Json = {"ok": ok, "task": task}
+    if target is not None:
+        head["target"] = target_json(target)
+    print_json(head | form(outcome))
+
+
+def show_fact(task: str, sentence: str, *, json: bool, **facts: object) -> None:
+    """Show a small result: one sentence, or its facts as the one JSON object."""
+    if json:
+        print_json({"ok": True, "task": task} | facts)
+    else:
+        say(sentence)
+
+
+def show_error(error: HeadwaterError, *, task: str, json: bool) -> None:
+    """Show an error on stderr; with JSON also as the one object on stdout."""
+    if json:
+        print_json({"ok": False, "task": task, "error": error_json(error)})
+    else:
+        print_lines(error_lines(error), stderr=True)
+        for note in getattr(error, "__notes__", []):
+            say(f"  note: {note}", stderr=True)

@@ -1,0 +1,213 @@
+"""The tasks: each a short list of library calls, from settings to what is shown."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+from headwater import checks, files, postgres, report
+from headwater.model import Target
+from headwater.report.workflow import task
+from headwater.settings import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parent
+
+JSON = {"json": "print one JSON object instead of text"}
+
+
+# --- the schema -------------------------------------------------------------------------------
+
+
+@task(help=JSON)
+def reset(c: Context, json: bool = False) -> None:
+    """Drop the schemas and rebuild them from the migrations."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        rebuilt = postgres.rebuild(target, folder, settings, notify=notify)
+    report.show("reset", rebuilt, target=target, json=json)
+
+
+@task(
+    help={
+        "to": "the last version to apply (default: all)",
+        "dry_run": "show what would be applied, and stop",
+        "out_of_order": "a version that may run although one of a later date is applied",
+        **JSON,
+    }
+)
+def migrate(
+    c: Context, to: str = "", dry_run: bool = False, out_of_order: str = "", json: bool = False
+) -> None:
+    """Apply every pending migration, oldest first, under one lock."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    late = frozenset(out_of_order.split(",")) - {""}
+    with report.progress() as notify:
+        migrated = postgres.migrate(
+            target, folder, settings, to=to, out_of_order=late, dry_run=dry_run, notify=notify
+        )
+    report.show("migrate", migrated, target=target, json=json)
+
+
+@task(help={"check": "exit with 1 unless everything is applied and agrees", **JSON})
+def status(c: Context, check: bool = False, json: bool = False) -> None:
+    """Show what is applied, pending, edited or missing; changes nothing."""
+    settings, target = open_target(json=json)
+    plan = postgres.status(target, files.read_sound_folder(settings.migrations), settings)
+    failed = check and bool(plan.steps or plan.problems)
+    report.show("status", plan, target=target, json=json, ok=not failed)
+    exit_with(int(failed))
+
+
+@task(help=JSON)
+def verify(c: Context, json: bool = False) -> None:
+    """Prove that files and database agree; run it before you push."""
+    settings, target = open_target(json=json)
+    folder = files.read_folder(settings.migrations)
+    with report.progress() as notify:
+        verification = checks.verify(target, folder, settings, notify=notify)
+    code = verification.exit_code
+    report.show("verify", verification, target=target, json=json, ok=code == 0)
+    exit_with(code)
+
+
+@task(
+    help={
+        "all": "every file, not only the pending ones; needs no database",
+        "fail_on": "exit with 1 from this severity on: info, warning or error",
+        **JSON,
+    }
+)
+def lint(c: Context, all: bool = False, fail_on: str = "error", json: bool = False) -> None:
+    """Find what would hurt in production, before it gets there."""
+    threshold = checks.severity(fail_on)
+    settings, target = (load_settings(ROOT), None) if all else open_target(json=json)
+    folder = files.read_folder(settings.migrations)
+    versions = postgres.pending(target, folder, settings) if target else None
+    linted = checks.lint(folder, versions)
+    code = linted.exit_code(threshold)
+    report.show("lint", linted, target=target, json=json, ok=code == 0)
+    exit_with(code)
+
+
+@task(positional=["name"], help={"name": "what it does, such as add_project_status", **JSON})
+def new(c: Context, name: str, json: bool = False) -> None:
+    """Write migrations/YYYYMMDD_NAME.sql (today in UTC), ready to edit."""
+    settings = load_settings(ROOT)
+    written = files.new_migration(settings.migrations, name, today=datetime.now(UTC).date())
+    path = written.path.relative_to(ROOT)
+    report.show_fact(
+        "migration.new", str(path), json=json, path=str(path), version=written.version
+    )
+    if written.note:
+        report.say(f"note: {written.note}", style="yellow", stderr=True)
+
+
+# --- the database -----------------------------------------------------------------------------
+
+
+@task(help=JSON)
+def start(c: Context, json: bool = False) -> None:
+    """Start this checkout's private server, unless it runs."""
+    target = postgres.private_target(load_settings(ROOT), report.tell)
+    report.show_fact("db.start", f"running: {target}", json=json, port=int(target.port))
+
+
+@task(help=JSON)
+def stop(c: Context, json: bool = False) -> None:
+    """Stop this checkout's private server; its data stay."""
+    stopped = postgres.stop(postgres.server_of(ROOT))
+    sentence = "the private server is stopped" if stopped else "the private server did not run"
+    report.show_fact("db.stop", sentence, json=json, changed=stopped)
+
+
+@task(help=JSON)
+def destroy(c: Context, json: bool = False) -> None:
+    """Remove this checkout's private server with all its data."""
+    gone = postgres.destroy(postgres.server_of(ROOT))
+    sentence = "the private server and its data are gone" if gone else "there is no private server"
+    report.show_fact("db.destroy", sentence, json=json, changed=gone)
+
+
+@task
+def url(c: Context) -> None:
+    """Print the target's whole URL, password included, for scripts."""
+    report.say(postgres.url_of(postgres.choose_target(load_settings(ROOT), report.tell)))
+
+
+@task(help={"command": "SQL to run instead of opening a prompt"})
+def psql(c: Context, command: str = "") -> None:
+    """Open psql on the target."""
+    target = postgres.choose_target(load_settings(ROOT), report.tell)
+    exit_with(postgres.run_psql(target, command))
+
+
+@task(positional=["name"], help={"name": "the target's name, typed in full", **JSON})
+def disposable(c: Context, name: str, json: bool = False) -> None:
+    """Mark the target as disposable: reset may then drop its schemas."""
+    _, target = open_target(json=json)
+    marked = postgres.dispose(target, name)
+    sentence = f"{name} is marked as disposable" if marked else f"{name} was marked already"
+    report.show_fact("db.disposable", sentence, json=json, changed=marked)
+
+
+# --- the project ------------------------------------------------------------------------------
+
+
+@task(help=JSON)
+def onboard(c: Context, json: bool = False) -> None:
+    """Take a fresh clone to a working database; safe to run twice."""
+    written = files.write_dotenv(ROOT)
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        migrated = postgres.migrate(target, folder, settings, notify=notify)
+        verification = checks.verify(target, folder, settings, notify=notify)
+    outcome = report.Onboarded(migrated=migrated, verification=verification, dotenv=written)
+    report.show("onboard", outcome, target=target, json=json, ok=verification.exit_code == 0)
+    exit_with(verification.exit_code)
+
+
+@task(help={"args": "arguments for pytest, such as: tests/test_settings.py -x"})
+def test(c: Context, args: str = "") -> None:
+    """Run the tests; they never open DATABASE_URL."""
+    exit_with(report.run_tests(ROOT, args))
+
+
+@task
+def check(c: Context) -> None:
+    """Check the code: ruff, mypy, import-linter."""
+    exit_with(report.run_checks(ROOT))
+
+
+def open_target(*, json: bool) -> tuple[Settings, Target]:
+    """Load the settings, choose the database, and name it."""
+    settings = load_settings(ROOT)
+    target = postgres.choose_target(settings, report.tell)
+    report.show_target(target, json=json)
+    return settings, target
+
+
+def exit_with(code: int) -> None:
+    """End with an exit code of our own, when it is not 0."""
+    if code:
+        raise Exit(code=code)
+
+
+namespace = Collection(
+    reset,
+    migrate,
+    status,
+    verify,
+    lint,
+    onboard,
+    test,
+    Collection("migration", new),
+    Collection("db", start, stop, destroy, url, psql, disposable),
+    Collection("dev", check),
+)
