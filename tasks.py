@@ -101,9 +101,7 @@ def new(c: Context, name: str, json: bool = False) -> None:
     settings = load_settings(ROOT)
     written = files.new_migration(settings.migrations, name, today=datetime.now(UTC).date())
     path = written.path.relative_to(ROOT)
-    report.show_fact(
-        "migration.new", str(path), json=json, path=str(path), version=written.version
-    )
+    report.show_fact("migration.new", str(path), json=json, path=str(path), version=written.version)
     if written.note:
         report.say(f"note: {written.note}", style="yellow", stderr=True)
 

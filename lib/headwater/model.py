@@ -314,7 +314,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """A sentence for the person who watches: waiting for a lock, starting a server …"""
+    """A sentence for the person who watches: waiting for a lock, starting a server."""
 
     message: str
 

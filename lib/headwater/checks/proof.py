@@ -76,9 +76,7 @@ def verify(
 # --- files and lint ---------------------------------------------------------------------------
 
 
-def look_at_files(
-    folder: MigrationFolder, plan: Plan
-) -> tuple[CheckLine, tuple[Accepted, ...]]:
+def look_at_files(folder: MigrationFolder, plan: Plan) -> tuple[CheckLine, tuple[Accepted, ...]]:
     """Check names, bytes and grammar of every file, and that history agrees with them."""
     findings = [*folder.findings, *plan.problems]
     accepted = []
@@ -175,13 +173,19 @@ class _Proof:
         try:
             yield
         except FilesError as error:
-            self.rebuilt = CheckLine(name="rebuild", outcome=Outcome.FAILED, summary=error.message,
-                                     findings=error.findings)  # fmt: skip
+            self.rebuilt = CheckLine(
+                name="rebuild",
+                outcome=Outcome.FAILED,
+                summary=error.message,
+                findings=error.findings,
+            )
         except HeadwaterError as error:
-            finding = Finding(rule=error.code, message=error.message, hint=error.hint,
-                              source=error.detail)  # fmt: skip
-            self.rebuilt = CheckLine(name="rebuild", outcome=Outcome.FAILED, summary="it fails",
-                                     findings=(finding,))  # fmt: skip
+            finding = Finding(
+                rule=error.code, message=error.message, hint=error.hint, source=error.detail
+            )
+            self.rebuilt = CheckLine(
+                name="rebuild", outcome=Outcome.FAILED, summary="it fails", findings=(finding,)
+            )
 
     def _build(self, scratch: Target) -> None:
         applied = {entry.version for entry in self.plan.entries if entry.applied}
@@ -193,8 +197,11 @@ class _Proof:
         late = frozenset(m.version for m in self.plan.steps)
         migrate(scratch, self.folder, self.settings, out_of_order=late)
         count = len(self.folder.migrations)
-        self.rebuilt = CheckLine(name="rebuild", outcome=Outcome.OK,
-                                 summary=f"{count} migrations build a database from nothing")  # fmt: skip
+        self.rebuilt = CheckLine(
+            name="rebuild",
+            outcome=Outcome.OK,
+            summary=f"{count} migrations build a database from nothing",
+        )
         with connect(scratch, purpose="verify") as built:
             pin(built, lock_timeout_ms=self.settings.lock_timeout_ms)
             self.broken_in_scratch = broken_sentences(built, self._sentences())
@@ -244,14 +251,21 @@ class _Proof:
             findings += _told("on the target", broken_sentences(self.connection, sentences))
         where = " and ".join(places)
         if not places:
-            return CheckLine(name="checks", outcome=Outcome.SKIPPED,
-                             summary="they hold of the finished schema, and files are pending")  # fmt: skip
+            return CheckLine(
+                name="checks",
+                outcome=Outcome.SKIPPED,
+                summary="they hold of the finished schema, and files are pending",
+            )
         if findings:
-            return CheckLine(name="checks", outcome=Outcome.FOUND,
-                             summary=f"{len(findings)} of {len(sentences) * len(places)} broken",
-                             findings=tuple(findings))  # fmt: skip
-        return CheckLine(name="checks", outcome=Outcome.OK,
-                         summary=f"{len(sentences)} hold of {where}")  # fmt: skip
+            return CheckLine(
+                name="checks",
+                outcome=Outcome.FOUND,
+                summary=f"{len(findings)} of {len(sentences) * len(places)} broken",
+                findings=tuple(findings),
+            )
+        return CheckLine(
+            name="checks", outcome=Outcome.OK, summary=f"{len(sentences)} hold of {where}"
+        )
 
 
 def _told(where: str, findings: tuple[Finding, ...]) -> Iterator[Finding]:

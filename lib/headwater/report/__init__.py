@@ -6,11 +6,21 @@ from headwater.lazy import exporting
 
 if TYPE_CHECKING:
     from headwater.report.forms import Onboarded
-    from headwater.report.programs import run_checks, run_tests
     from headwater.report.live import progress, tell
+    from headwater.report.programs import run_checks, run_tests
     from headwater.report.screen import say, show, show_fact, show_target
 
-__all__ = ["Onboarded", "progress", "run_checks", "run_tests", "say", "show", "show_fact", "show_target", "tell"]
+__all__ = [
+    "Onboarded",
+    "progress",
+    "run_checks",
+    "run_tests",
+    "say",
+    "show",
+    "show_fact",
+    "show_target",
+    "tell",
+]
 
 __getattr__ = exporting(
     __name__,

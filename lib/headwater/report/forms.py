@@ -212,7 +212,8 @@ def _applied_text(entry: Entry) -> str:
     duration = f"  {row.duration_ms} ms" if row.duration_ms is not None else ""
     late = "  out of order" if row.out_of_order else ""
     how = "" if row.how == "run" else f"  {row.how}"
-    return f"{row.applied_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC  by {row.applied_by}{duration}{how}{late}"
+    when = f"{row.applied_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{when}  by {row.applied_by}{duration}{how}{late}"
 
 
 def status_json(plan: Plan) -> Json:
@@ -269,8 +270,11 @@ def verification_lines(outcome: Verification) -> Iterator[Line]:
             yield from finding_lines(finding)
         yield from (Line(f"    {describe(change)}") for change in line.changes)
     if any(line.changes for line in outcome.lines):
-        yield Line("hint: write it as a migration (invoke migration.new NAME), or take the files' "
-                   "word (invoke reset)", "cyan")  # fmt: skip
+        yield Line(
+            "hint: write it as a migration (invoke migration.new NAME), or take the files' "
+            "word (invoke reset)",
+            "cyan",
+        )
     if outcome.exit_code == 0:
         yield Line("files and database are the same thing", "bold green")
 

@@ -63,7 +63,9 @@ def show_target(target: Target, *, json: bool) -> None:
         say(f"target: {target}", style="dim")
 
 
-def show(task: str, outcome: object, *, json: bool, target: Target | None = None, ok: bool = True) -> None:
+def show(
+    task: str, outcome: object, *, json: bool, target: Target | None = None, ok: bool = True
+) -> None:
     """Show what a task did or found: lines for people, or the one JSON object."""
     lines, form = FORMS[type(outcome)]
     if not json:
