@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 
 from headwater import checks, files, postgres, report
-from headwater.model import Target
-from headwater.report.workflow import task
-from headwater.settings import Settings, load_settings
+from headwater.report.workflow import task, with_full_names
+
+if TYPE_CHECKING:
+    from headwater.model import Target
+    from headwater.settings import Settings
 
 ROOT = Path(__file__).resolve().parent
 
@@ -86,7 +89,7 @@ def verify(c: Context, json: bool = False) -> None:
 def lint(c: Context, all: bool = False, fail_on: str = "error", json: bool = False) -> None:
     """Find what would hurt in production, before it gets there."""
     threshold = checks.severity(fail_on)
-    settings, target = (load_settings(ROOT), None) if all else open_target(json=json)
+    settings, target = (settings_here(), None) if all else open_target(json=json)
     folder = files.read_folder(settings.migrations)
     versions = postgres.pending(target, folder, settings) if target else None
     linted = checks.lint(folder, versions)
@@ -98,10 +101,11 @@ def lint(c: Context, all: bool = False, fail_on: str = "error", json: bool = Fal
 @task(positional=["name"], help={"name": "what it does, such as add_project_status", **JSON})
 def new(c: Context, name: str, json: bool = False) -> None:
     """Write migrations/YYYYMMDD_NAME.sql (today in UTC), ready to edit."""
-    settings = load_settings(ROOT)
-    written = files.new_migration(settings.migrations, name, today=datetime.now(UTC).date())
-    path = written.path.relative_to(ROOT)
-    report.show_fact("migration.new", str(path), json=json, path=str(path), version=written.version)
+    folder = settings_here().migrations
+    existing = files.read_folder(folder).migrations if folder.exists() else ()
+    written = files.new_migration(folder, name, today=datetime.now(UTC).date(), existing=existing)
+    path = str(written.path).removeprefix(f"{ROOT}/")
+    report.show_fact("migration.new", path, json=json, path=path, version=written.version)
     if written.note:
         report.say(f"note: {written.note}", style="yellow", stderr=True)
 
@@ -112,7 +116,7 @@ def new(c: Context, name: str, json: bool = False) -> None:
 @task(help=JSON)
 def start(c: Context, json: bool = False) -> None:
     """Start this checkout's private server, unless it runs."""
-    target = postgres.private_target(load_settings(ROOT), report.tell)
+    target = postgres.private_target(settings_here(), report.tell)
     report.show_fact("db.start", f"running: {target}", json=json, port=int(target.port))
 
 
@@ -135,13 +139,13 @@ def destroy(c: Context, json: bool = False) -> None:
 @task
 def url(c: Context) -> None:
     """Print the target's whole URL, password included, for scripts."""
-    report.say(postgres.url_of(postgres.choose_target(load_settings(ROOT), report.tell)))
+    report.say(postgres.url_of(postgres.choose_target(settings_here(), report.tell)))
 
 
 @task(help={"command": "SQL to run instead of opening a prompt"})
 def psql(c: Context, command: str = "") -> None:
     """Open psql on the target."""
-    target = postgres.choose_target(load_settings(ROOT), report.tell)
+    target = postgres.choose_target(settings_here(), report.tell)
     exit_with(postgres.run_psql(target, command))
 
 
@@ -183,9 +187,16 @@ def check(c: Context) -> None:
     exit_with(report.run_checks(ROOT))
 
 
+def settings_here() -> Settings:
+    """Load the settings of this folder."""
+    from headwater.settings import load_settings
+
+    return load_settings(ROOT)
+
+
 def open_target(*, json: bool) -> tuple[Settings, Target]:
     """Load the settings, choose the database, and name it."""
-    settings = load_settings(ROOT)
+    settings = settings_here()
     target = postgres.choose_target(settings, report.tell)
     report.show_target(target, json=json)
     return settings, target
@@ -197,15 +208,17 @@ def exit_with(code: int) -> None:
         raise Exit(code=code)
 
 
-namespace = Collection(
-    reset,
-    migrate,
-    status,
-    verify,
-    lint,
-    onboard,
-    test,
-    Collection("migration", new),
-    Collection("db", start, stop, destroy, url, psql, disposable),
-    Collection("dev", check),
+namespace = with_full_names(
+    Collection(
+        reset,
+        migrate,
+        status,
+        verify,
+        lint,
+        onboard,
+        test,
+        Collection("migration", new),
+        Collection("db", start, stop, destroy, url, psql, disposable),
+        Collection("dev", check),
+    )
 )

@@ -13,9 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from headwater.errors import SettingsError
+
+if TYPE_CHECKING:
+    from dotenv.parser import Original
 
 # 4 8 15 16 23 42, the numbers of a well-known television series. Any number does, as long as every
 # runner of a project uses the same one and no other tool picks it by accident.
@@ -42,6 +46,9 @@ LIBPQ_KEYWORDS = {
     "PGSSLROOTCERT": "sslrootcert",
     "PGSSLCERT": "sslcert",
     "PGSSLKEY": "sslkey",
+    "PGSSLCRL": "sslcrl",
+    "PGREQUIREAUTH": "require_auth",
+    "PGCHANNELBINDING": "channel_binding",
     "PGCONNECT_TIMEOUT": "connect_timeout",
     "PGTARGETSESSIONATTRS": "target_session_attrs",
 }
@@ -151,7 +158,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
     )
     settings = Settings(
         root=root,
-        migrations=root / sources.read("HEADWATER_MIGRATIONS", str, "migrations"),
+        migrations=root / sources.read("HEADWATER_MIGRATIONS", _folder, "migrations"),
         schemas=sources.read("HEADWATER_SCHEMAS", _names, ("public",)),
         history_schema=history_schema,
         history_table=history_table,
@@ -162,6 +169,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         scratch=sources.read_url("HEADWATER_SCRATCH_URL"),
         test=sources.read_url("TEST_DATABASE_URL"),
     )
+    sources.refuse_unknown()
     # A managed public is emptied, and keeps the history; any other schema is dropped with it.
     if history_schema != "public" and history_schema in settings.schemas:
         sources.problems.append(
@@ -210,12 +218,32 @@ class _Sources:
         chosen = [name for name in LIBPQ_CHOICE if name in merged]
         if not chosen:
             return None
-        place = "the environment" if chosen[0] in self.environ else ".env"
-        keywords = {key: merged[name] for name, key in LIBPQ_KEYWORDS.items() if name in merged}
-        if "://" in keywords.get("dbname", ""):
-            # libpq would take the whole URL for a name, and connect to the local socket.
-            self.problems.append(f"PGDATABASE in {place}: a URL belongs in DATABASE_URL")
-        return DatabaseChoice(source=f"{', '.join(chosen)} in {place}", keywords=keywords)
+        found = {name: merged[name] for name in LIBPQ_KEYWORDS if name in merged}
+        self.problems += [
+            f"{self._find(name)[1]}: {fault}"
+            for name, value in found.items()
+            if (fault := _fault_of_libpq(name, value))
+        ]
+        exported = [name for name in chosen if name in self.environ]
+        written = [name for name in chosen if name not in self.environ]
+        return DatabaseChoice(
+            source=" and ".join(
+                f"{', '.join(names)} in {place}"
+                for names, place in ((exported, "the environment"), (written, ".env"))
+                if names
+            ),
+            keywords={LIBPQ_KEYWORDS[name]: value for name, value in found.items()},
+        )
+
+    def refuse_unknown(self) -> None:
+        """Note every HEADWATER_ variable that is no setting: a slip would be silently ignored."""
+        known = [variable.name for variable in VARIABLES]
+        for place, values in (("the environment", self.environ), (".env", self.dotenv)):
+            self.problems += [
+                f"{name} in {place} is no setting"
+                for name in sorted(values)
+                if name.startswith("HEADWATER_") and name not in known
+            ]
 
     def _find(self, name: str) -> tuple[str, str]:
         """Give the value and where it came from; the value is empty when nobody sets it."""
@@ -238,26 +266,32 @@ class _Sources:
             self.problems.append(f".env cannot be read: {_reason(error)}")
             return {}
         self.problems += [
-            f".env line {binding.original.line} is not of the form NAME=value"
+            f".env line {_first_line(binding.original)} is not of the form NAME=value"
             for binding in bindings
-            if binding.error
+            if binding.error or (binding.key and binding.value is None)
         ]
-        return {binding.key: binding.value for binding in bindings if binding.key and binding.value}
+        last = {binding.key: binding.value for binding in bindings if binding.key}
+        return {name: value for name, value in last.items() if value}
 
     def _read_toml(self, root: Path) -> tuple[str, dict[str, str]]:
         """Read `headwater.toml`, or else `[tool.headwater]` of `pyproject.toml`."""
-        for name, path_to_table in (("headwater.toml", ()), ("pyproject.toml", ("tool", "headwater"))):
+        for name, path_to_table in (
+            ("headwater.toml", ()),
+            ("pyproject.toml", ("tool", "headwater")),
+        ):
             path = root / name
             if not path.exists():
                 continue
             try:
-                table: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+                table: Any = tomllib.loads(path.read_text(encoding="utf-8-sig"))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
                 self.problems.append(f"{name} cannot be read: {_reason(error)}")
                 continue
             for key in path_to_table:
                 table = table.get(key, {}) if isinstance(table, dict) else {}
-            if table:
+            if table and not isinstance(table, dict):
+                self.problems.append(f"{name}: headwater must be a table, [tool.headwater]")
+            elif table:
                 return name, self._texts(table, name)
         return "", {}
 
@@ -268,17 +302,41 @@ class _Sources:
         for key, value in table.items():
             if key not in known:
                 self.problems.append(f"{name}: {key} is no setting (known: {', '.join(known)})")
-            elif isinstance(value, list) and all(isinstance(item, str) for item in value):
+            elif key == "schemas" and _is_list_of_texts(value):
                 texts[key] = ",".join(value)
             elif isinstance(value, str | int) and not isinstance(value, bool):
                 texts[key] = str(value)
             else:
-                self.problems.append(f"{name}: {key} must be a text or a whole number")
+                lists = ", or a list of texts" if key == "schemas" else ""
+                self.problems.append(f"{name}: {key} must be a text or a whole number{lists}")
         return texts
 
 
 def _toml_key(name: str) -> str:
     return name.removeprefix("HEADWATER_").lower()
+
+
+def _first_line(original: Original) -> int:
+    """Give the line of a binding itself: python-dotenv counts from the blank lines above it."""
+    text = original.string
+    return original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _is_list_of_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_text(value: str) -> bool:
+    """Say whether a value can be sent: the environment may hold bytes that are no UTF-8."""
+    return "\x00" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _reason(error: Exception) -> str:
@@ -292,9 +350,18 @@ def _reason(error: Exception) -> str:
 
 # --- the forms of single values ---------------------------------------------------------------
 
+
+def _quoted(text: str) -> str:
+    """Quote a value in a message, unless it looks like a URL: that may hold a password."""
+    return "a URL" if re.search("://|@|password", text, re.IGNORECASE) else repr(text)
+
+
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000}
+
+# The journal beside the history is called the same with `_steps`; PostgreSQL cuts names at 63.
+_MAX_HISTORY_NAME = 63 - len("_steps")
 
 # PostgreSQL keeps timeouts as 32-bit milliseconds.
 _MAX_DURATION_MS = 2**31 - 1
@@ -304,11 +371,11 @@ def milliseconds(text: str) -> int:
     """Turn `500ms`, `2s`, `1.5 s` or `1 min` into whole milliseconds."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{text!r} is no duration; write 500ms, 2s or 1min")
-    duration = round(float(match[1]) * _UNITS_MS[match[2]])
+        raise ValueError(f"{_quoted(text)} is no duration; write 500ms, 2s or 1min")
+    duration = float(match[1]) * _UNITS_MS[match[2]]
     if duration > _MAX_DURATION_MS:
-        raise ValueError(f"{text!r} is longer than PostgreSQL can wait (24 days)")
-    return duration
+        raise ValueError(f"{_quoted(text)} is longer than PostgreSQL can wait (24 days)")
+    return round(duration)
 
 
 def _positive(text: str) -> int:
@@ -318,37 +385,62 @@ def _positive(text: str) -> int:
     return duration
 
 
+def _folder(text: str) -> str:
+    if "://" in text or not _is_text(text):
+        raise ValueError("a folder is named by its path")
+    return text
+
+
 def _name(text: str) -> str:
     name = text.strip()
     if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no plain name (a-z, 0-9 and _, at most 63)")
+        raise ValueError(f"{_quoted(name)} is no plain name (a-z, 0-9 and _, at most 63)")
     if name.startswith("pg_") or name == "information_schema":
-        raise ValueError(f"{name!r} belongs to PostgreSQL")
+        raise ValueError(f"{_quoted(name)} belongs to PostgreSQL")
     return name
 
 
 def _names(text: str) -> tuple[str, ...]:
     names = tuple(_name(part) for part in text.split(",") if part.strip())
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"{text!r} must name each schema once")
+        raise ValueError(f"{_quoted(text)} must name each schema once")
     return names
 
 
 def _qualified(text: str) -> tuple[str, str]:
     schema, dot, table = text.partition(".")
     if not dot:
-        raise ValueError(f"{text!r} needs its schema: public.{text}")
+        raise ValueError(f"{_quoted(text)} needs its schema, such as public.schema_migrations")
+    if len(table.strip()) > _MAX_HISTORY_NAME:
+        raise ValueError(f"the name of the table has more than {_MAX_HISTORY_NAME} characters")
     return _name(schema), _name(table)
 
 
 def _lock_key(text: str) -> int:
-    try:
-        key = int(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no whole number") from None
-    if not -(2**63) <= key < 2**63:
-        raise ValueError(f"{text!r} does not fit into 64 bits")
-    return key
+    if not re.fullmatch(r"-?[0-9]+", text.strip()):
+        raise ValueError(f"{_quoted(text)} is no whole number")
+    # 64 bits never need more than 20 characters; Python refuses to read thousands of digits.
+    if len(text.strip()) > 20 or not -(2**63) <= int(text) < 2**63:
+        raise ValueError(f"{_quoted(text)} does not fit into 64 bits")
+    return int(text)
+
+
+# What every task shows of its target.
+_SHOWN = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+
+
+def _fault_of_libpq(name: str, value: str) -> str:
+    """Say what is wrong with one of libpq's variables: what is shown must hold no password.
+
+    libpq would take a whole URL in PGDATABASE for a name, and connect to the local socket.
+    """
+    if not _is_text(value):
+        return "holds bytes that are no text"
+    if name in _SHOWN and "://" in value:
+        return "a URL belongs in DATABASE_URL"
+    if name == "PGDATABASE" and "=" in value:
+        return "a list of parameters is no name"
+    return ""
 
 
 _PERCENT_FAULT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
@@ -366,6 +458,8 @@ def faults_of_url(url: str) -> list[str]:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in ("postgresql", "postgres"):
         return ["must begin with postgresql://"]
+    if not _is_text(url) or not _is_utf8(unquote_to_bytes(url)):
+        return ["holds bytes that are no text; escapes such as %C3%A9 must be UTF-8"]
     if re.search(r"[\s\x00-\x1f]", url):
         return ["holds a blank or a control character; write a blank as %20"]
     if _PERCENT_FAULT.search(url):
@@ -388,4 +482,4 @@ def _is_host(text: str) -> bool:
     if not match:
         return False
     port = match["port"]
-    return not port or (port.isascii() and port.isdigit() and 0 < int(port) < 65_536)
+    return not port or (re.fullmatch("[0-9]{1,5}", port) is not None and 0 < int(port) < 65_536)

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from headwater.errors import SettingsError
 from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
+from headwater.errors import SettingsError
 from headwater.files.grammar import Script, Statement
 from headwater.files.refusals import Accepted, check
-from headwater.files.text import line_at
+from headwater.files.text import line_at, place
 from headwater.model import Finding, Linted, Migration, MigrationFolder, Severity
 
 _ALLOW = re.compile(r"--\s*headwater:\s*allow\s+(?P<rules>[a-z0-9,\s-]+?)\s+because\s+\S")
@@ -77,27 +77,28 @@ class Allowance:
 
     rule: str
     line: int
-    first_line: int
-    last_line: int
+    begin: tuple[int, int]
+    """Line and column where the statement begins, and where it ends."""
+    end: tuple[int, int]
 
     def covers(self, finding: Finding) -> bool:
         """Say whether a finding is what this allows."""
-        return finding.rule == self.rule and self.first_line <= finding.line <= self.last_line
+        return finding.rule == self.rule and self.begin <= (finding.line, finding.column) < self.end
 
 
 def allowances(script: Script) -> tuple[Allowance, ...]:
     """Read the `allow` directives of a script, each with the statement that stands below it."""
-    found = []
+    found = list[Allowance]()
     for comment in script.comments:
         match = _ALLOW.match(comment.text)
         statement = _next_statement(script, comment.start)
         if not match or statement is None:
             continue
-        last = statement.line + statement.text.count("\n")
-        for rule in re.split(r"\s*,\s*", match["rules"].strip()):
-            found.append(
-                Allowance(rule=rule, line=comment.line, first_line=statement.line, last_line=last)
-            )
+        begin, end = place(script.text, statement.start), place(script.text, statement.end)
+        found += [
+            Allowance(rule=rule, line=comment.line, begin=begin, end=end)
+            for rule in re.split(r"\s*,\s*", match["rules"].strip())
+        ]
     return tuple(found)
 
 

@@ -59,9 +59,9 @@ REFUSED = (
     Rule(
         id="copy-stdin",
         severity=Severity.ERROR,
-        why="The data behind it can be sent by psql only.",
+        why="Only psql can send its data; with the data below it, the file is a syntax error.",
         instead="write INSERT statements (pg_dump --inserts)",
-        bad="copy app.t from stdin;\n1\n\\.\n",
+        bad="copy app.t from stdin;",
         good="insert into app.t values (1);",
     ),
     Rule(

@@ -76,7 +76,8 @@ def _ask(
             names.append(name)
         config = Path(folder) / "squawk.toml"
         config.write_text(
-            f"assume_in_transaction = {str(transactional).lower()}\nincluded_rules = [{_RULES_ON}]\n"
+            f"assume_in_transaction = {str(transactional).lower()}\n"
+            f"included_rules = [{_RULES_ON}]\n"
         )
         try:
             done = subprocess.run(

@@ -2,7 +2,7 @@
 
 `no-transaction` and `lock-timeout` stand in the header, the comments before the first statement;
 `allow RULE because REASON` stands above the statement that it covers. A header is comments by
-construction, so it is read without a parser; everything below it is judged by `misplaced`, with
+construction, so it is read without a parser; everything below it is judged by `faults`, with
 comments that a parser has found.
 """
 
@@ -12,12 +12,23 @@ import re
 from collections.abc import Iterable, Iterator
 
 from headwater.model import Directive, Finding
+from headwater.settings import milliseconds
 
 HEADER_NAMES = ("no-transaction", "lock-timeout")
 
-_DIRECTIVE = re.compile(r"--\s*headwater\b\s*(?P<colon>:?)\s*(?P<body>.*?)\s*", re.IGNORECASE)
-_ALLOW = re.compile(r"allow\s+(?P<rules>[a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*)\s+because\s+\S.*")
-_VALUE = re.compile(r"[0-9]+(?:\.[0-9]+)?\s*(?:ms|s|min)")
+_DIRECTIVE = re.compile(r"--[ \t]*headwater:\s*(?P<name>\S*)\s*(?P<value>.*?)\s*")
+_ALLOW = re.compile(r"[a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*\s+because\s+\S.*")
+
+# What was meant to be a directive: the name with a colon, or with one of the words behind it.
+# Prose may begin with the product's name, too.
+_MEANT = re.compile(
+    r"(?:--|/\*)[^\w\n]*head-?water(?:\s*[:=;]|[^\w\n]+(?:no.?transaction|lock.?timeout|allow)\b)",
+    re.IGNORECASE,
+)
+
+# What may stand before the first statement: blanks as PostgreSQL knows them, and comments.
+_BEFORE_STATEMENTS = re.compile(r"[ \t\n\r\f\v]+|(?P<comment>--[^\n\r]*)|(?P<block>/\*)")
+_BLOCK_BORDER = re.compile(r"/\*|\*/")
 
 # How other tools say "run this outside a transaction", whole comments only. Here they would be
 # plain comments, and the file would run in a transaction after all.
@@ -26,8 +37,7 @@ _FOREIGN_NO_TRANSACTION = tuple(
     for pattern in (
         r"-- *\+goose +no +transaction",  # goose
         r"-- *migrate:(?:up|down) +transaction:false",  # dbmate
-        r"-- *no-?transaction",  # sqlx, rambler
-        r"--! *no-transaction",  # graphile-migrate
+        r"--\W*(?:(?!head-?water)[\w.-]+ *:)? *no[-_ ]?transaction",  # sqlx, graphile-migrate …
         r"-- *atlas:txmode +none",  # Atlas
         r"-- *\+migrate +(?:up|down) +notransaction",  # sql-migrate
         r"---- *tern: *disable-tx *----",  # tern
@@ -36,91 +46,126 @@ _FOREIGN_NO_TRANSACTION = tuple(
         r"-- *runInTransaction *[:=] *false",  # Liquibase
         r"-- *changeset +.*runInTransaction:false.*",
         r"-- *disable_ddl_transaction!?",  # Rails
-        r"-- *(?:transaction|use_transaction) *[:=] *(?:false|off|no)",
+        r"-- *(?:transactional|transaction|use_transaction) *[:=] *(?:false|off|no)",  # yoyo …
     )
 )
 
 # How other tools put the undo into the same file. Sent whole, it would undo what it just did.
 _FOREIGN_DOWN = re.compile(
     r"-- *(?:migrate:down\b.*|\+(?:goose|migrate|micrate|refinery) +down\b.*|rambler +down"
-    r"|@down|\+down|down|rollback)|-- *--+ *(?:create above / drop below) *--+|--//@undo",
+    r"|@down|\+down|down|down migration|!downs|rollback)"
+    r"|-- *--+ *create above / drop below *--+|-- *//@undo",
     re.IGNORECASE,
 )
 
 
 def read_header(text: str) -> tuple[Directive, ...]:
-    """Read the directives among the leading `--` comments of a text."""
-    if "eadwater" not in text and "EADWATER" not in text:
+    """Read the directives among the comments before the first statement of a text."""
+    if "headwater:" not in text:
         return ()
     return tuple(
-        Directive(name=name, value=value.strip(), line=number)
-        for number, line in _header_lines(text)
-        if (match := _DIRECTIVE.fullmatch(line))
-        for name, _, value in [match["body"].partition(" ")]
+        Directive(name=match["name"], value=match["value"], line=line)
+        for line, comment in _header(text)
+        if (match := _DIRECTIVE.fullmatch(comment))
     )
 
 
-def _header_lines(text: str) -> Iterator[tuple[int, str]]:
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if stripped and not stripped.startswith("--"):
-            return
-        yield number, stripped
+def line_of_first_statement(text: str) -> int:
+    """Give the line where the header ends: of the first thing that is no comment, or past the end.
+
+    `read_header` and `faults` agree by this, whatever the comments look like.
+    """
+    *_, (line, _) = _header(text)
+    return line
+
+
+def _header(text: str) -> Iterator[tuple[int, str]]:
+    """Give line and text of every `--` comment of the header; at last where it ends, and ''."""
+    position, line = 0, 1
+    while part := _BEFORE_STATEMENTS.match(text, position):
+        if part["comment"]:
+            yield line, part["comment"].rstrip()
+        end = _end_of_block(text, part.end()) if part["block"] else part.end()
+        line += text.count("\n", position, end)
+        position = end
+    yield line + (position == len(text)), ""
+
+
+def _end_of_block(text: str, position: int) -> int:
+    """Find where a block comment ends that was opened before; such comments may hold others."""
+    depth = 1
+    for border in _BLOCK_BORDER.finditer(text, position):
+        depth += 1 if border[0] == "/*" else -1
+        if depth == 0:
+            return border.end()
+    return len(text)
 
 
 def faults(comments: Iterable[tuple[int, str]], file: str, first_statement: int) -> list[Finding]:
     """Judge every comment of a file: unknown, misplaced and foreign directives.
 
     `comments` are line and text, as the parser found them; `first_statement` is the line of the
-    first statement, 0 when there is none.
+    first statement, as `line_of_first_statement` gives it.
     """
-    findings = []
-    for line, comment in comments:
-        for rule, message, hint in _judge(comment, in_header=line < first_statement):
-            findings.append(Finding(rule=rule, message=message, file=file, line=line, column=1,
-                                    hint=hint, source=comment.partition("\n")[0]))  # fmt: skip
-    return findings
+    return [
+        Finding(
+            rule=rule,
+            message=message,
+            file=file,
+            line=line,
+            column=1,
+            hint=hint,
+            source=comment.partition("\n")[0],
+        )
+        for line, comment in comments
+        for rule, message, hint in _judge(comment.strip(), in_header=line < first_statement)
+    ]
+
+
+def is_allow(comment: str) -> bool:
+    """Say whether a comment is an `allow` directive."""
+    match = _DIRECTIVE.fullmatch(comment.strip())
+    return match is not None and match["name"] == "allow"
 
 
 def _judge(comment: str, *, in_header: bool) -> Iterator[tuple[str, str, str]]:
-    if any(pattern.fullmatch(comment.strip()) for pattern in _FOREIGN_NO_TRANSACTION):
+    if any(pattern.fullmatch(comment) for pattern in _FOREIGN_NO_TRANSACTION):
         yield (
             "foreign-directive",
             "this is another tool's spelling of no-transaction, and has no effect here",
             "write: -- headwater: no-transaction",
         )
-    elif _FOREIGN_DOWN.fullmatch(comment.strip()):
+    elif _FOREIGN_DOWN.fullmatch(comment):
         yield (
             "foreign-directive",
             "this is another tool's border between do and undo; the file would undo itself",
             "move what stands below into VERSION.down.sql beside the file",
         )
-    if comment.startswith("/*"):
-        if re.match(r"/\*+\s*headwater\s*:", comment, re.IGNORECASE):
-            yield ("directive", "a directive is a -- comment", "write: -- headwater: …")
-        return
-    match = _DIRECTIVE.fullmatch(comment.strip())
-    # Prose may begin with the product's name; only a colon or a known word makes a directive.
-    if match and (match["colon"] or match["body"].split(" ")[0] in (*HEADER_NAMES, "allow")):
-        fault = _fault_of_directive(match["body"], has_colon=bool(match["colon"]), in_header=in_header)
-        if fault:
-            yield ("directive", fault, "docs/migration-files.md lists the directives")
+    elif fault := _fault_of_comment(comment, in_header=in_header):
+        yield ("directive", fault, "docs/migration-files.md lists the directives")
 
 
-def _fault_of_directive(body: str, *, has_colon: bool, in_header: bool) -> str:
-    name, _, value = body.partition(" ")
-    if not has_colon:
-        return f"a directive needs its colon: -- headwater: {name}"
+def _fault_of_comment(comment: str, *, in_header: bool) -> str:
+    match = _DIRECTIVE.fullmatch(comment)
+    if not match:
+        written = "a directive is a comment of its own, written: -- headwater: NAME"
+        return written if _MEANT.match(comment) else ""
+    name, value = match["name"], match["value"]
     if name == "allow":
-        if not _ALLOW.fullmatch(body):
-            return "allow is written: -- headwater: allow RULE because REASON"
-        return ""
+        written = "allow is written: -- headwater: allow RULE because REASON"
+        return "" if _ALLOW.fullmatch(value) else written
     if name not in HEADER_NAMES:
         return f"there is no directive {name!r}; known: {', '.join((*HEADER_NAMES, 'allow'))}"
     if not in_header:
         return f"{name} belongs into the header, before the first statement"
-    if name == "no-transaction" and value:
-        return "no-transaction takes no value"
-    if name == "lock-timeout" and not _VALUE.fullmatch(value.strip()):
-        return "lock-timeout is written: -- headwater: lock-timeout 2s"
-    return ""
+    return _fault_of_value(name, value)
+
+
+def _fault_of_value(name: str, value: str) -> str:
+    if name == "no-transaction":
+        return "no-transaction takes no value" if value else ""
+    try:
+        # No limit at all would hold up everybody who waits behind the file.
+        return "" if milliseconds(value) else "a lock-timeout of 0 would wait without end"
+    except ValueError as error:
+        return f"lock-timeout is written: -- headwater: lock-timeout 2s ({error})"

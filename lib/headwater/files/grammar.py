@@ -7,23 +7,40 @@ refused or measured later is decided on this, never by searching the text.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
+import threading
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from itertools import chain
+from typing import Any, TypeAlias
 
 import postgast
 from postgast import pg_query_pb2
-
-from headwater.files.text import place
 
 _COMMENTS = (pg_query_pb2.SQL_COMMENT, pg_query_pb2.C_COMMENT)
 
 COPY_FAULT = "COPY … FROM STDIN carries data that only psql can send"
 COPY_HINT = "write INSERT statements (pg_dump --inserts)"
-_COPY_IN = re.compile(r"^[ \t]*copy\b[^;]*\bfrom\s+stdin\b", re.IGNORECASE | re.MULTILINE)
+INVISIBLE_HINT = "retype the blank; a name that needs the character stands in quotes"
+
+# Unicode's blanks, line ends, and characters that only steer how others are shown.
+_UNSEEN = ("Zs", "Zl", "Zp", "Cf", "Cc")
+
+# Tokens as kind, text and byte offset.
+_Tokens: TypeAlias = tuple[tuple[int, str, int], ...]
+
+# Imported by name: protobuf carries no type stubs, and is here only because postgast needs it.
+_DecodeError: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
+_depth_is_lifted = threading.Lock()
+
+# What PostgreSQL takes for a part of a name: everything beyond ASCII, blanks and invisible
+# characters included. https://www.postgresql.org/docs/18/sql-syntax-lexical.html
+_NAME = re.compile("[A-Za-z0-9_$\u0080-\U0010ffff]*")
 
 
 class NotParsed(ValueError):
@@ -70,13 +87,17 @@ class Script:
     statements: tuple[Statement, ...]
 
     @cached_property
-    def _tokens(self) -> tuple[tuple[int, str, int], ...]:
+    def _tokens(self) -> _Tokens:
         """Every token as kind, text and byte offset; the scanner counts in bytes."""
-        raw = self.text.encode()
-        return tuple(
-            (token.token, raw[token.start : token.end].decode(), token.start)
-            for token in postgast.scan(self.text).tokens
-        )
+        return _scan(self.text)
+
+    @cached_property
+    def invisible(self) -> tuple[tuple[int, str], ...]:
+        """Every invisible character inside an unquoted name, as position and what it is.
+
+        PostgreSQL takes them for letters: `id<U+00A0>int` is one name, that nobody can type again.
+        """
+        return () if self.text.isascii() else tuple(_invisible_in_names(self.text, self._tokens))
 
     @cached_property
     def comments(self) -> tuple[Comment, ...]:
@@ -109,10 +130,12 @@ class Script:
 def parse(text: str) -> Script:
     """Parse a normalised text. Raises NotParsed at the first place the grammar refuses."""
     try:
-        tree = postgast.parse(text)
+        tree = _tree(text)
     except postgast.PgQueryError as error:
         # The parser counts characters from 1 (its documentation says bytes; measured).
         raise _explained(text, str(error.message), max((error.cursorpos or 1) - 1, 0)) from None
+    except _DecodeError:
+        raise NotParsed("an expression is nested too deeply to be read", 0) from None
     offsets = _Offsets(text)
     statements = []
     for raw in tree.stmts:
@@ -121,8 +144,15 @@ def parse(text: str) -> Script:
         kind = raw.stmt.WhichOneof("node")
         line, column = offsets.place(start)
         statements.append(
-            Statement(kind=kind, text=text[start:end].rstrip(), start=start, end=end, line=line,
-                      column=column, node=getattr(raw.stmt, kind))  # fmt: skip
+            Statement(
+                kind=kind,
+                text=text[start:end].rstrip(),
+                start=start,
+                end=end,
+                line=line,
+                column=column,
+                node=getattr(raw.stmt, kind),
+            )
         )
     return Script(text=text, statements=tuple(statements))
 
@@ -148,19 +178,87 @@ class _Offsets:
         return line, position - self.lines[line - 1] + 1
 
 
+def _tree(text: str) -> Any:
+    """Parse, also what is nested deeper than the 100 levels that protobuf reads by default.
+
+    Every `||` is a level of its own: a sum of 25 texts is too deep. The limit guards against
+    strangers' messages; this one was made by the parser, which has limits of its own.
+    """
+    try:
+        return postgast.parse(text)
+    except _DecodeError:
+        with _depth_is_lifted, _any_depth():
+            return postgast.parse(text)
+
+
+@contextmanager
+def _any_depth() -> Generator[None]:
+    try:
+        lift = importlib.import_module("google._upb._message").SetAllowOversizeProtos
+    except (ImportError, AttributeError):  # another build of protobuf, which has no such switch
+        yield
+        return
+    lift(True)  # noqa: FBT003
+    try:
+        yield
+    finally:
+        lift(False)  # noqa: FBT003
+
+
+def _scan(text: str) -> _Tokens:
+    raw = text.encode()
+    return tuple(
+        (token.token, raw[token.start : token.end].decode(), token.start)
+        for token in postgast.scan(text).tokens
+    )
+
+
+def _invisible_in_names(text: str, tokens: _Tokens) -> Iterator[tuple[int, str]]:
+    offsets = _Offsets(text)
+    for kind, name, start in tokens:
+        if kind == pg_query_pb2.IDENT and not name.isascii() and not name.startswith('"'):
+            yield from _invisible(name, offsets.characters(start))
+
+
+def _invisible(name: str, position: int) -> Iterator[tuple[int, str]]:
+    for offset, character in enumerate(name):
+        if not character.isascii() and unicodedata.category(character) in _UNSEEN:
+            called = f"U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}"
+            yield position + offset, f"an invisible character, {called}"
+
+
 def _explained(text: str, message: str, position: int) -> NotParsed:
     """Say what a person would want to know about a refusal: the three usual surprises."""
-    line, _ = place(text, position)
-    start = text.rfind("\n", 0, position) + 1
-    if text[position : position + 1] == "\\" or text[start:].lstrip(" \t").startswith("\\"):
-        word = text[start:].split(maxsplit=1)[0]
-        return NotParsed(f"{word} is a psql command, not SQL", position, "remove the line")
-    if copy := _COPY_IN.search(text, 0, position):
-        at = copy.start() + len(copy[0]) - len(copy[0].lstrip())
-        return NotParsed(COPY_FAULT, at, COPY_HINT)
-    for offset, character in enumerate(text[position:].split(" ", 1)[0].split("\n", 1)[0]):
-        if unicodedata.category(character) in ("Zs", "Cf") and character != " ":
-            name = unicodedata.name(character, "unnamed")
-            invisible = f"an invisible character, U+{ord(character):04X} {name}"
-            return NotParsed(invisible, position + offset, "retype the blank")
+    seen = _scanned(text, position)
+    if (at := _copy_in(seen)) is not None:
+        return NotParsed(COPY_FAULT, len(text.encode()[:at].decode()), COPY_HINT)
+    if message.startswith('syntax error at or near "\\'):
+        command = text[position:].split(maxsplit=1)[0]
+        return NotParsed(f"{command} is a psql command, not SQL", position, "remove it")
+    refused = _NAME.match(text, position)
+    here = _invisible(refused[0], position) if refused else iter(())
+    for where, what in chain(_invisible_in_names(text, seen), here):
+        return NotParsed(what, where, INVISIBLE_HINT)
     return NotParsed(message, position)
+
+
+def _scanned(text: str, end: int) -> _Tokens:
+    """Give the tokens up to a place; none when the place is inside one that is not closed."""
+    try:
+        return _scan(text[:end])
+    except postgast.PgQueryError:
+        return ()
+
+
+def _copy_in(tokens: _Tokens) -> int | None:
+    """Give the byte offset of a COPY … FROM STDIN: what follows it is data, and no SQL."""
+    begins, previous = None, pg_query_pb2.ASCII_59
+    for kind, _, start in tokens:
+        if kind in _COMMENTS:
+            continue
+        if previous == pg_query_pb2.ASCII_59:
+            begins = start if kind == pg_query_pb2.COPY else None
+        if begins is not None and (previous, kind) == (pg_query_pb2.FROM, pg_query_pb2.STDIN):
+            return begins
+        previous = kind
+    return None

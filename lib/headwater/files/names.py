@@ -8,6 +8,7 @@ from datetime import date
 MAX_LENGTH = 120  # a file name holds 255 bytes; longer than this nobody can read a list of them
 
 _FORM = re.compile(r"([0-9]{4}|[0-9]{8})_([a-z0-9]+(?:_[a-z0-9]+)*)")
+_ORDERED = re.compile(r"(?:[0-9]{4}|[0-9]{8})_.*")
 _DESCRIPTION = re.compile(r"[a-z0-9]+(?:_[a-z0-9]+)*")
 
 
@@ -27,6 +28,8 @@ def fault_of_description(description: str) -> str:
     """Say what is wrong with the part behind the date, or nothing."""
     if not _DESCRIPTION.fullmatch(description):
         return "a description is of a-z, 0-9 and single _, such as add_project_status"
+    if _ORDERED.fullmatch(description):
+        return "a description begins with no date or number; the date is put before it"
     if len(description) > MAX_LENGTH - 9:
         return f"a description has at most {MAX_LENGTH - 9} characters"
     return ""

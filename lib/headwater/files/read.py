@@ -27,7 +27,7 @@ def read_folder(folder: Path) -> MigrationFolder:
     Raises FilesError when the folder itself is not there: a mistyped path is never "0 files".
     """
     try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
     except OSError as error:
         raise FilesError(
             f"the folder of migrations cannot be read: {folder}",
@@ -58,6 +58,7 @@ class _Reader:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.named: set[str] = set()
         self.texts: dict[str, str] = {}
         self.siblings: dict[tuple[str, str], str] = {}
         self.checks: list[SqlFile] = []
@@ -65,49 +66,72 @@ class _Reader:
 
     def take(self, entry: os.DirEntry[str]) -> None:
         """Read one entry of the folder, or note why it cannot be a migration."""
-        name = entry.name
-        if name == CHECKS and entry.is_dir(follow_symlinks=False):
-            self._take_checks(Path(entry.path))
-        elif name.lower().endswith(".sql"):
-            self._take_sql(name, Path(entry.path))
-        elif entry.is_dir(follow_symlinks=False):
-            self._refuse_nested(Path(entry.path))
+        path = Path(entry.path)
+        if entry.name.lower().endswith(".sql"):
+            self._take_sql(_shown(entry.name), path)
+        elif entry.name == CHECKS and not entry.is_dir(follow_symlinks=False):
+            self._find("bad-name", CHECKS, f"{CHECKS} is a folder of files, and no link to one")
+        elif entry.name == CHECKS:
+            self._take_checks(path)
+        elif entry.is_dir():
+            self._refuse_nested(path, _shown(entry.name))
 
     def _take_sql(self, name: str, path: Path) -> None:
         version, *sibling = name[: -len(".sql")].rsplit(".", 1)
         if not name.endswith(".sql") or name.startswith("."):
-            self._find("bad-name", name, "a migration ends in .sql, in lower case, and is not hidden")
+            self._find(
+                "bad-name", name, "a migration ends in .sql, in lower case, and is not hidden"
+            )
         elif sibling and sibling[0] not in SIBLINGS:
-            self._find("bad-name", name, "beside VERSION.sql there may be VERSION.verify.sql and "
-                       "VERSION.down.sql")  # fmt: skip
+            self._find(
+                "bad-name",
+                name,
+                "beside VERSION.sql there may be VERSION.verify.sql and VERSION.down.sql",
+            )
         elif fault := fault_of_version(version):
             self._find("bad-name", name, fault)
-        elif (text := self._read(path, name)) is None:
-            return
         elif sibling:
-            self.siblings[version, sibling[0]] = text
+            if (text := self._read(path, name)) is not None:
+                self.siblings[version, sibling[0]] = text
         else:
-            self.texts[version] = text
+            self.named.add(version)
+            if (text := self._read(path, name)) is not None:
+                self.texts[version] = text
 
     def _take_checks(self, folder: Path) -> None:
-        for path in sorted(folder.iterdir()):
-            name = f"{CHECKS}/{path.name}"
+        for path in self._listed(folder, CHECKS):
+            name = f"{CHECKS}/{_shown(path.name)}"
             if not path.name.lower().endswith(".sql"):
-                continue
-            if not path.name.endswith(".sql") or path.name.startswith("."):
-                self._find("bad-name", name, "a check ends in .sql, in lower case, and is not hidden")
+                if path.is_dir():
+                    self._refuse_nested(path, name)
+            elif not path.name.endswith(".sql") or path.name.startswith("."):
+                self._find(
+                    "bad-name", name, "a check ends in .sql, in lower case, and is not hidden"
+                )
             elif (text := self._read(path, name)) is not None:
                 self.checks.append(SqlFile(path=path, text=text))
 
-    def _refuse_nested(self, folder: Path) -> None:
-        """Name files in a folder that Headwater does not look into; it would skip them silently."""
+    def _refuse_nested(self, folder: Path, name: str) -> None:
+        """Name files in a folder that Headwater does not look into; it would skip them silently.
+
+        Goes down into folders, but not through links below the first: they may lead in circles.
+        """
+        for path in self._listed(folder, name):
+            below = f"{name}/{_shown(path.name)}"
+            if path.name.lower().endswith(".sql"):
+                self._find(
+                    "bad-name", below, f"only the folder itself and {CHECKS}/ are read, not {name}/"
+                )
+            elif path.is_dir() and not path.is_symlink():
+                self._refuse_nested(path, below)
+
+    def _listed(self, folder: Path, name: str) -> list[Path]:
+        """List a folder in byte order; one that cannot be listed may hide files, and is told."""
         try:
-            nested = [path for path in folder.iterdir() if path.name.lower().endswith(".sql")]
-        except OSError:
-            return
-        for path in sorted(nested):
-            self._find("bad-name", f"{folder.name}/{path.name}",
-                       f"only the folder itself and {CHECKS}/ are read, not {folder.name}/")  # fmt: skip
+            return sorted(folder.iterdir(), key=lambda path: os.fsencode(path.name))
+        except OSError as error:
+            self._find("unreadable", name, f"it cannot be listed: {error.strerror}")
+            return []
 
     def _read(self, path: Path, name: str) -> str | None:
         raw = read_regular_file(path)
@@ -126,8 +150,10 @@ class _Reader:
     def finish(self) -> MigrationFolder:
         """Put the siblings to their migrations, and look at the names as a whole."""
         for version, kind in self.siblings:
-            if version not in self.texts:
-                self._find("no-migration", f"{version}.{kind}.sql", f"there is no {version}.sql for it")
+            if version not in self.named:
+                self._find(
+                    "no-migration", f"{version}.{kind}.sql", f"there is no {version}.sql for it"
+                )
         migrations = tuple(self._migration(version) for version in sorted(self.texts))
         self.findings += _clashes(migrations)
         return MigrationFolder(
@@ -150,6 +176,11 @@ class _Reader:
         )
 
 
+def _shown(name: str) -> str:
+    """Give a file name that any output can hold: bytes that are no UTF-8 are spelled out."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
 def read_regular_file(path: Path) -> bytes | str:
     """Read a plain file, or say why it is not one; never follows a link or waits for a FIFO."""
     try:
@@ -158,10 +189,11 @@ def read_regular_file(path: Path) -> bytes | str:
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     except OSError as error:
         return "it is a link" if path.is_symlink() else f"it cannot be opened: {error.strerror}"
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        return "it is a folder or a device, not a file"
     with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - the path is already open
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            return "it is a folder or a device, not a file"
         if status.st_size > MAX_BYTES:
             return f"it has {status.st_size:,} bytes; at most {MAX_BYTES:,} can be sent at once"
         try:
@@ -182,7 +214,11 @@ def _clashes(migrations: Iterable[Migration]) -> list[Finding]:
         if len(number) == 4 and earlier != migration.version:
             findings.append((migration, f"the number {number} is already used by {earlier}.sql"))
     return [
-        Finding(rule="name-clash", message=message, file=f"{migration.version}.sql",
-                hint="rename the newer file")  # fmt: skip
+        Finding(
+            rule="name-clash",
+            message=message,
+            file=f"{migration.version}.sql",
+            hint="rename the newer file",
+        )
         for migration, message in findings
     ]

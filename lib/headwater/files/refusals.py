@@ -7,14 +7,25 @@ transaction, or it holds something that cannot run where it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from headwater.files import directives
-from headwater.files.grammar import COPY_FAULT, COPY_HINT, NotParsed, Script, Statement, parse
+from headwater.files.grammar import (
+    COPY_FAULT,
+    COPY_HINT,
+    INVISIBLE_HINT,
+    Comment,
+    NotParsed,
+    Script,
+    Statement,
+    parse,
+)
 from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.text import line_at, place
-from headwater.model import Finding, Migration
+from headwater.model import Directive, Finding, Migration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +43,11 @@ def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
     script = parse_or_explain(migration.text, file)
     if isinstance(script, Finding):
         return (script,)
-    findings = [*_faults(script, file, transactional=migration.transactional)]
+    findings = [
+        *_faults_of_directives(script, file, migration.directives),
+        *_invisible(script, file),
+        *_faults(script, file, transactional=migration.transactional),
+    ]
     sentences: tuple[Sentence, ...] = ()
     if migration.verify is not None:
         read = read_sentences(migration.verify, f"{migration.version}.verify.sql")
@@ -60,12 +75,71 @@ def parse_or_explain(text: str, file: str) -> Script | Finding:
         )
 
 
+def _faults_of_directives(
+    script: Script, file: str, header: tuple[Directive, ...]
+) -> Iterator[Finding]:
+    if not script.comments:
+        return
+    first = directives.line_of_first_statement(script.text)
+    for comment in script.comments:
+        found = directives.faults([(comment.line, comment.text)], file, first)
+        if not found and directives.is_allow(comment.text) and not _covers(script, comment):
+            found = [
+                Finding(
+                    rule="directive",
+                    message="allow stands above the statement that it covers, on a line of its own",
+                    file=file,
+                    line=comment.line,
+                )
+            ]
+        for finding in found:
+            source = line_at(script.text, comment.line)
+            yield replace(finding, column=comment.column, source=source)
+    names = [directive.name for directive in header]
+    for index, directive in enumerate(header):
+        if directive.name != "allow" and directive.name in names[:index]:
+            yield Finding(
+                rule="directive",
+                message=f"{directive.name} stands in the header twice",
+                file=file,
+                line=directive.line,
+                column=1,
+                source=line_at(script.text, directive.line),
+            )
+
+
+def _covers(script: Script, comment: Comment) -> bool:
+    """Say whether a comment is alone on its line, outside of statements, and above one."""
+    line = line_at(script.text, comment.line)[: comment.column - 1]
+    inside = any(s.start < comment.start < s.end for s in script.statements)
+    above = any(s.start > comment.start for s in script.statements)
+    return not line.strip() and above and not inside
+
+
+def _invisible(script: Script, file: str) -> Iterator[Finding]:
+    for position, message in script.invisible:
+        line, column = place(script.text, position)
+        yield Finding(
+            rule="syntax",
+            message=message,
+            file=file,
+            line=line,
+            column=column,
+            hint=INVISIBLE_HINT,
+            source=line_at(script.text, line),
+        )
+
+
 def _faults(script: Script, file: str, *, transactional: bool) -> Iterator[Finding]:
-    first = script.statements[0].line if script.statements else 10**9
-    yield from directives.faults(((c.line, c.text) for c in script.comments), file, first)
     if not script.statements:
-        yield Finding(rule="empty", message="the file holds no statement", file=file, line=1, column=1,
-                      hint="write it, or delete the file")  # fmt: skip
+        yield Finding(
+            rule="empty",
+            message="the file holds no statement",
+            file=file,
+            line=1,
+            column=1,
+            hint="write it, or delete the file",
+        )
     for statement in script.statements:
         reason = _refusal(statement, transactional=transactional)
         if reason:
@@ -84,11 +158,10 @@ def _faults(script: Script, file: str, *, transactional: bool) -> Iterator[Findi
 def _refusal(statement: Statement, *, transactional: bool) -> tuple[str, str, str] | None:
     """Give rule, message and hint when a statement is refused."""
     node = statement.node
-    if statement.kind == "transaction_stmt":
+    if statement.kind == "transaction_stmt" or _sets_transaction(statement):
         return (
             "transaction-control",
-            f"{_first_words(statement)} would end or split the transaction that makes the file "
-            "all or nothing",
+            _TRANSACTION_FAULT.format(_first_words(statement)),
             "remove it; Headwater begins and commits",
         )
     if statement.kind == "copy_stmt" and not node.filename and node.is_from:
@@ -101,20 +174,31 @@ def _refusal(statement: Statement, *, transactional: bool) -> tuple[str, str, st
             f"{what} cannot run in a transaction",
             "give it a file of its own that begins with: -- headwater: no-transaction",
         )
-    if not transactional and statement.kind == "index_stmt":
-        return _refuse_if_not_exists(statement)
-    return None
-
-
-def _refuse_if_not_exists(statement: Statement) -> tuple[str, str, str] | None:
-    """Refuse what would take the invalid index of a failed build for a finished one."""
-    if statement.node.concurrent and statement.node.if_not_exists:
+    if statement.kind == "index_stmt" and node.concurrent and node.if_not_exists:
         return (
             "concurrently-if-not-exists",
-            "IF NOT EXISTS takes the invalid left-over of a failed CONCURRENTLY for a finished index",
+            _IF_NOT_EXISTS_FAULT,
             "remove IF NOT EXISTS; a rerun goes on where it stopped",
         )
     return None
+
+
+_TRANSACTION_FAULT = (
+    "{} would end, split or change the transaction that makes the file all or nothing"
+)
+
+# It would take the invalid index of a failed build for a finished one.
+_IF_NOT_EXISTS_FAULT = (
+    "IF NOT EXISTS takes the invalid left-over of a failed CONCURRENTLY for a finished index"
+)
+
+
+def _sets_transaction(statement: Statement) -> bool:
+    """Say whether it is SET TRANSACTION: read-only, say, it could no longer be recorded."""
+    return statement.kind == "variable_set_stmt" and statement.node.name in (
+        "TRANSACTION",
+        "TRANSACTION SNAPSHOT",
+    )
 
 
 # Statements that PostgreSQL runs outside a transaction only, whatever their options.
@@ -133,34 +217,34 @@ def needs_no_transaction(statement: Statement) -> str:
     From the calls of PreventInTransactionBlock in PostgreSQL 15 to 18; what depends on the
     database's state (a partitioned table, a subscription with a slot) is left to the server.
     """
-    kind, node = statement.kind, statement.node
-    if kind in _ALWAYS_OUTSIDE:
-        return _ALWAYS_OUTSIDE[kind]
-    if kind == "index_stmt" and node.concurrent:
-        return "CREATE INDEX CONCURRENTLY"
-    if kind == "drop_stmt" and node.concurrent:
-        return "DROP INDEX CONCURRENTLY"
-    if kind == "reindex_stmt":
-        return _reindex(node)
-    if kind == "vacuum_stmt" and node.is_vacuumcmd:
-        return "VACUUM"
-    if kind == "cluster_stmt" and not node.HasField("relation"):
-        return "CLUSTER without a table"
-    if kind == "discard_stmt" and _name_of(node, "target") == "DISCARD_ALL":
-        return "DISCARD ALL"
-    if kind == "create_subscription_stmt" and _makes_slot(node):
-        return "CREATE SUBSCRIPTION that makes a slot"
-    if kind == "alter_database_stmt" and any(_option_names(node.options, "tablespace")):
-        return "ALTER DATABASE … SET TABLESPACE"
-    if kind == "alter_table_stmt" and any(
-        getattr(command.alter_table_cmd, "def").partition_cmd.concurrent for command in node.cmds
-    ):
-        return "DETACH PARTITION CONCURRENTLY"
-    return ""
+    if statement.kind in _ALWAYS_OUTSIDE:
+        return _ALWAYS_OUTSIDE[statement.kind]
+    judge = _SOMETIMES_OUTSIDE.get(statement.kind)
+    return judge(statement.node) if judge else ""
 
 
-def _reindex(node: object) -> str:
-    if any(_option_names(node.params, "concurrently")):  # type: ignore[attr-defined]
+def _index(node: Any) -> str:
+    return "CREATE INDEX CONCURRENTLY" if node.concurrent else ""
+
+
+def _drop(node: Any) -> str:
+    return "DROP INDEX CONCURRENTLY" if node.concurrent else ""
+
+
+def _vacuum(node: Any) -> str:
+    return "VACUUM" if node.is_vacuumcmd else ""  # else it is ANALYZE
+
+
+def _cluster(node: Any) -> str:
+    return "" if node.HasField("relation") else "CLUSTER without a table"
+
+
+def _discard(node: Any) -> str:
+    return "DISCARD ALL" if _name_of(node, "target") == "DISCARD_ALL" else ""
+
+
+def _reindex(node: Any) -> str:
+    if _option(node.params, "concurrently", default=False):
         return "REINDEX CONCURRENTLY"
     scope = _name_of(node, "kind")
     if scope in ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE"):
@@ -168,24 +252,65 @@ def _reindex(node: object) -> str:
     return ""
 
 
-def _makes_slot(node: object) -> bool:
-    """Say whether CREATE SUBSCRIPTION makes a replication slot: the default unless turned off."""
-    for option in node.options:  # type: ignore[attr-defined]
-        element = option.def_elem
-        if element.defname in ("create_slot", "connect") and "false" in str(element.arg).lower():
-            return False
-    return True
+def _create_subscription(node: Any) -> str:
+    makes_slot = all(
+        _option(node.options, name, default=True) for name in ("connect", "create_slot")
+    )
+    return "CREATE SUBSCRIPTION that makes a slot" if makes_slot else ""
 
 
-def _option_names(options: object, name: str) -> Iterator[bool]:
-    return (option.def_elem.defname == name for option in options)  # type: ignore[attr-defined]
+def _alter_subscription(node: Any) -> str:
+    what = _name_of(node, "kind").removeprefix("ALTER_SUBSCRIPTION_").replace("_", " ")
+    refreshes = what.endswith("PUBLICATION") and _option(node.options, "refresh", default=True)
+    return f"ALTER SUBSCRIPTION … {what}" if refreshes or what.startswith("REFRESH") else ""
 
 
-def _name_of(node: object, enum_field: str) -> str:
+def _alter_database(node: Any) -> str:
+    moves = any(option.def_elem.defname == "tablespace" for option in node.options)
+    return "ALTER DATABASE … SET TABLESPACE" if moves else ""
+
+
+def _alter_table(node: Any) -> str:
+    concurrent = any(
+        getattr(command.alter_table_cmd, "def").partition_cmd.concurrent for command in node.cmds
+    )
+    return "DETACH PARTITION CONCURRENTLY" if concurrent else ""
+
+
+_SOMETIMES_OUTSIDE: dict[str, Callable[[Any], str]] = {
+    "index_stmt": _index,
+    "drop_stmt": _drop,
+    "vacuum_stmt": _vacuum,
+    "cluster_stmt": _cluster,
+    "discard_stmt": _discard,
+    "reindex_stmt": _reindex,
+    "create_subscription_stmt": _create_subscription,
+    "alter_subscription_stmt": _alter_subscription,
+    "alter_database_stmt": _alter_database,
+    "alter_table_stmt": _alter_table,
+}
+
+
+def _option(options: Any, name: str, *, default: bool) -> bool:
+    """Read a boolean option as PostgreSQL's defGetBoolean does; one without a value is true."""
+    for option in options:
+        if option.def_elem.defname == name:
+            return not _OFF.search(str(option.def_elem.arg))
+    return default
+
+
+# How a parse node spells off: the number 0 is an integer without a value.
+_OFF = re.compile(r'"(?:false|off)"|^integer \{\s*\}', re.IGNORECASE)
+
+
+def _name_of(node: Any, enum_field: str) -> str:
     """Give the name of an enum value of a parse node."""
-    descriptor = node.DESCRIPTOR.fields_by_name[enum_field]  # type: ignore[attr-defined]
+    descriptor = node.DESCRIPTOR.fields_by_name[enum_field]
     return str(descriptor.enum_type.values_by_number[getattr(node, enum_field)].name)
 
 
 def _first_words(statement: Statement) -> str:
-    return " ".join(statement.text.split()[:2]).rstrip(";").upper()
+    """Give what a statement is called: ROLLBACK, or ROLLBACK TO, or COMMIT PREPARED."""
+    first, *rest = re.findall(r"[A-Za-z]+", statement.text)[:2]
+    second = [word for word in rest if word.upper() in ("TRANSACTION", "PREPARED", "TO")]
+    return " ".join([first, *second]).upper()

@@ -45,13 +45,18 @@ def new_migration(
     """
     description = description.removesuffix(".sql")
     if fault := fault_of_description(description):
-        raise FilesError(f"{description!r} cannot be the name of a migration", detail=fault,
-                         hint="invoke migration.new add_project_status")  # fmt: skip
+        raise FilesError(
+            f"{description!r} cannot be the name of a migration",
+            detail=fault,
+            hint="invoke migration.new add_project_status",
+        )
     for migration in existing:
         if migration.description == description:
-            raise FilesError(f"the description {description!r} is already used",
-                             detail=f"by {migration.version}.sql",
-                             hint="choose a name that says what is new")  # fmt: skip
+            raise FilesError(
+                f"the description {description!r} is already used",
+                detail=f"by {migration.version}.sql",
+                hint="choose a name that says what is new",
+            )
     version = f"{today:%Y%m%d}_{description}"
     path = folder / f"{version}.sql"
     title = description.replace("_", " ").capitalize()

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any
 
 from headwater.files.grammar import NotParsed, Statement, parse
 from headwater.files.text import line_at, place
 from headwater.model import Finding
+
+# A cut never falls inside a character, of which the longest has four bytes.
+_SHORTEST_CUT = 60
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +38,15 @@ def read_sentences(text: str, file: str) -> Sentences:
         script = parse(text)
     except NotParsed as error:
         line, column = place(text, error.position)
-        fault = Finding(rule="syntax", message=error.message, file=file, line=line, column=column,
-                        hint=error.hint, source=line_at(text, line))  # fmt: skip
+        fault = Finding(
+            rule="syntax",
+            message=error.message,
+            file=file,
+            line=line,
+            column=column,
+            hint=error.hint,
+            source=line_at(text, line),
+        )
         return Sentences(sentences=(), findings=(fault,))
     sentences, findings = [], []
     for statement in script.statements:
@@ -56,14 +68,32 @@ def read_sentences(text: str, file: str) -> Sentences:
                 )
             )
     if not script.statements:
-        findings.append(Finding(rule="empty", message="the file holds no sentence", file=file,
-                                line=1, column=1))  # fmt: skip
+        findings.append(
+            Finding(rule="empty", message="the file holds no sentence", file=file, line=1, column=1)
+        )
     return Sentences(sentences=tuple(sentences), findings=tuple(findings))
 
 
 def _name(statement: Statement) -> str:
     """Give the name of the one column of a SELECT, or nothing when it is not that simple."""
     node = statement.node
-    if statement.kind != "select_stmt" or len(node.target_list) != 1 or node.HasField("into_clause"):
+    if statement.kind != "select_stmt" or len(node.target_list) != 1 or _writes(node):
         return ""
-    return str(node.target_list[0].res_target.name)
+    name = str(node.target_list[0].res_target.name)
+    return _whole(name, statement.text) if name.strip() else ""
+
+
+def _writes(select: Any) -> bool:
+    """Say whether a SELECT makes a table or changes data: what asks must not change the answer."""
+    parts = (part.common_table_expr.ctequery for part in select.with_clause.ctes)
+    changes = any(part.WhichOneof("node") != "select_stmt" for part in parts)
+    return changes or select.HasField("into_clause")
+
+
+def _whole(name: str, query: str) -> str:
+    """Give a sentence whole again: PostgreSQL, and so its parser, cut names at 63 bytes."""
+    if len(name.encode()) < _SHORTEST_CUT:
+        return name
+    quoted = re.escape(name.replace('"', '""'))
+    whole = re.search(rf'"({quoted}(?:[^"]|"")*)"', query)
+    return whole[1].replace('""', '"') if whole else name

@@ -42,12 +42,16 @@ def normalise(raw: bytes, file: str) -> str | Finding:
 
 
 def _fault(raw: bytes, offset: int, file: str, message: str) -> Finding:
+    before = raw[raw.rfind(b"\n", 0, offset) + 1 : offset]
+    if len(before) == offset:
+        before = before.removeprefix(_BOM)
     return Finding(
         rule="not-utf-8",
         message=f"{message} (byte offset {offset})",
         file=file,
         line=raw.count(b"\n", 0, offset) + 1,
-        column=offset - raw.rfind(b"\n", 0, offset),
+        # The offset counts bytes, as a hex editor does; the column characters, as others do.
+        column=len(before.decode("utf-8", "replace")) + 1,
         hint="save the file as UTF-8",
     )
 

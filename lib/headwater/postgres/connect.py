@@ -47,7 +47,7 @@ SET idle_in_transaction_session_timeout = 0;
 SET idle_session_timeout = 0;
 """
 
-_environment_lock = threading.Lock()
+_environment_lock = threading.RLock()
 
 
 def target_of(choice: DatabaseChoice) -> Target:

@@ -16,9 +16,15 @@ from datetime import UTC, datetime
 
 from psycopg import sql
 
-from headwater.errors import TargetError, UnsafeTarget
+from headwater.errors import HeadwaterError, TargetError, Unreachable, UnsafeTarget
 from headwater.model import Target
-from headwater.postgres.connect import Connection, connect, with_database
+from headwater.postgres.connect import (
+    Connection,
+    connect,
+    only_catalog_names,
+    pin_for_bookkeeping,
+    with_database,
+)
 from headwater.postgres.translate import translated
 
 MARK = "headwater: disposable"
@@ -28,8 +34,10 @@ SCRATCH_PREFIX = "headwater_scratch_"
 # (FirstNormalObjectId, src/include/access/transam.h); members of extensions do not count.
 _IS_EMPTY = """
 WITH objects(classid, oid) AS (
+    -- An index goes with its table, and is no member of the table's extension by itself.
     SELECT 'pg_catalog.pg_class'::pg_catalog.regclass, oid FROM pg_catalog.pg_class
-     WHERE relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace
+     WHERE relkind NOT IN ('i', 'I')
+       AND relnamespace NOT IN (SELECT oid FROM pg_catalog.pg_namespace
                                  WHERE nspname ~ '^pg_(toast|temp)')
     UNION ALL SELECT 'pg_catalog.pg_proc'::pg_catalog.regclass, oid FROM pg_catalog.pg_proc
     UNION ALL SELECT 'pg_catalog.pg_type'::pg_catalog.regclass, oid FROM pg_catalog.pg_type
@@ -43,6 +51,20 @@ WITH objects(classid, oid) AS (
                 FROM pg_catalog.pg_event_trigger
     UNION ALL SELECT 'pg_catalog.pg_foreign_server'::pg_catalog.regclass, oid
                 FROM pg_catalog.pg_foreign_server
+    UNION ALL SELECT 'pg_catalog.pg_collation'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_collation
+    UNION ALL SELECT 'pg_catalog.pg_conversion'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_conversion
+    UNION ALL SELECT 'pg_catalog.pg_ts_config'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_ts_config
+    UNION ALL SELECT 'pg_catalog.pg_ts_dict'::pg_catalog.regclass, oid FROM pg_catalog.pg_ts_dict
+    UNION ALL SELECT 'pg_catalog.pg_opfamily'::pg_catalog.regclass, oid FROM pg_catalog.pg_opfamily
+    UNION ALL SELECT 'pg_catalog.pg_cast'::pg_catalog.regclass, oid FROM pg_catalog.pg_cast
+    UNION ALL SELECT 'pg_catalog.pg_language'::pg_catalog.regclass, oid FROM pg_catalog.pg_language
+    UNION ALL SELECT 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_catalog.pg_default_acl'::pg_catalog.regclass, oid
+                FROM pg_catalog.pg_default_acl
     UNION ALL SELECT 'pg_catalog.pg_largeobject'::pg_catalog.regclass, oid
                 FROM pg_catalog.pg_largeobject_metadata
 )
@@ -84,7 +106,9 @@ def is_empty(connection: Connection) -> bool:
 
 def require_disposable(connection: Connection, target: Target) -> None:
     """Raise UnsafeTarget unless the connected database is marked, or empty."""
-    if not is_marked(connection) and not is_empty(connection):
+    with only_catalog_names(connection):
+        disposable = is_marked(connection) or is_empty(connection)
+    if not disposable:
         raise UnsafeTarget(
             f"{target} is not marked as disposable, and it is not empty",
             detail="reset would drop schemas with everything in them; nothing was touched",
@@ -95,10 +119,10 @@ def require_disposable(connection: Connection, target: Target) -> None:
 def mark_disposable(connection: Connection) -> bool:
     """Write the mark, keeping the rest of the comment; say whether it was not there yet."""
     name = connection.info.dbname
-    before = comment_on(connection, name)
-    if MARK in before.splitlines():
-        return False
-    with translated(f"marking {name} as disposable"):
+    with translated(f"marking {name} as disposable"), only_catalog_names(connection):
+        before = comment_on(connection, name)
+        if MARK in before.splitlines():
+            return False
         _write_comment(connection, name, "\n".join(filter(None, [before, MARK])))
     return True
 
@@ -123,7 +147,9 @@ def _write_comment(connection: Connection, name: str, text: str) -> None:
     )
 
 
-def create_database(connection: Connection, name: str, *options: sql.Composable, note: str = "") -> None:
+def create_database(
+    connection: Connection, name: str, *options: sql.Composable, note: str = ""
+) -> None:
     """Make a database from template0, marked as disposable; `note` adds a line to its comment."""
     statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
     with translated(f"making the database {name}"):
@@ -152,20 +178,28 @@ def scratch_database(server: Target, *, like: Connection | None = None) -> Gener
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
     with connect(server, purpose="scratch") as connection:
-        create_database(connection, name, *(locale_options(like) if like else ()), note=note)
+        with translated(f"making the database {name}"):
+            pin_for_bookkeeping(connection)
         try:
+            create_database(connection, name, *(locale_options(like) if like else ()), note=note)
             yield with_database(server, name, "scratch database")
-        finally:
-            _drop_whatever_happened(connection, server, name)
+        except BaseException as first:
+            try:
+                _drop_whatever_happened(connection, server, name)
+            except HeadwaterError as second:
+                # What went wrong first is what must be told.
+                first.add_note(f"{name} was left behind: {second.message}")
+            raise
+        _drop_whatever_happened(connection, server, name)
 
 
 def _drop_whatever_happened(connection: Connection, server: Target, name: str) -> None:
     """Drop the scratch database, over a new connection when the first one was lost meanwhile."""
-    if not connection.closed:
+    try:
         drop_database(connection, name)
-        return
-    with connect(server, purpose="scratch") as another:
-        drop_database(another, name)
+    except Unreachable:
+        with connect(server, purpose="scratch") as another:
+            drop_database(another, name)
 
 
 def locale_options(connection: Connection) -> tuple[sql.Composable, ...]:
@@ -174,12 +208,13 @@ def locale_options(connection: Connection) -> tuple[sql.Composable, ...]:
     The column for the provider's locale is `daticulocale` up to 16, and `datlocale` from 17 on.
     """
     column = "datlocale" if connection.info.server_version >= 17_00_00 else "daticulocale"
-    row = connection.execute(
-        sql.SQL(
-            "SELECT pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, {} "
-            "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
-        ).format(sql.Identifier(column))
-    ).fetchone()
+    with only_catalog_names(connection):
+        row = connection.execute(
+            sql.SQL(
+                "SELECT pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, {} "
+                "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
+            ).format(sql.Identifier(column))
+        ).fetchone()
     if row is None:
         raise TargetError("the database was dropped meanwhile")
     encoding, provider, collate, ctype, locale = row
@@ -191,7 +226,9 @@ def locale_options(connection: Connection) -> tuple[sql.Composable, ...]:
     if provider == "i":
         options.append(sql.SQL("LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(locale)))
     elif provider == "b":
-        options.append(sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale)))
+        options.append(
+            sql.SQL("LOCALE_PROVIDER builtin BUILTIN_LOCALE {}").format(sql.Literal(locale))
+        )
     else:
         options.append(sql.SQL("LOCALE_PROVIDER libc"))
     return tuple(options)

@@ -81,7 +81,7 @@ def _has_history(connection: Connection, settings: Settings) -> bool:
 
 def read_history(connection: Connection, settings: Settings) -> tuple[Applied, ...]:
     """Read what was applied, in order of version; empty when there is no history yet."""
-    query = sql.SQL("SELECT {} FROM {} ORDER BY version COLLATE pg_catalog.\"C\"").format(
+    query = sql.SQL('SELECT {} FROM {} ORDER BY version COLLATE pg_catalog."C"').format(
         sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)), table(settings)
     )
     with translated("reading the history"), only_catalog_names(connection):
@@ -146,7 +146,9 @@ def record(
 # --- the journal of no-transaction files ------------------------------------------------------
 
 
-def read_steps(connection: Connection, settings: Settings, version: str) -> dict[int, tuple[str, str]]:
+def read_steps(
+    connection: Connection, settings: Settings, version: str
+) -> dict[int, tuple[str, str]]:
     """Read the journal of one version: step (from 1) -> (tokens of the statement, state)."""
     with translated("reading the journal"):
         rows = connection.execute(

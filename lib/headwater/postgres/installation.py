@@ -12,6 +12,7 @@ import importlib.util
 import os
 import pwd
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -119,14 +120,15 @@ def server_account() -> Account:
 def state_folder() -> Path:
     """Give the folder, outside every checkout, for what Headwater keeps on this machine.
 
-    Root's home is closed to `nobody`, so root's lies in /var/lib. Where neither can be written,
-    a folder of our own in the temporary folder does.
+    XDG_DATA_HOME counts where it is an absolute path. Root's home is closed to `nobody`, who runs
+    root's server: root's folder lies in /var/lib, unless XDG_DATA_HOME is one that all may pass.
+    Where nothing can be written, a folder of our own in the temporary folder does.
     """
+    data = Path(os.environ.get("XDG_DATA_HOME", ""))
     if os.getuid() == 0:
-        wanted = Path("/var/lib/headwater")
+        wanted = (data if _all_may_pass(data) else Path("/var/lib")) / "headwater"
     else:
-        data = os.environ.get("XDG_DATA_HOME", "")
-        wanted = (Path(data) if data.startswith("/") else _home() / ".local/share") / "headwater"
+        wanted = (data if data.is_absolute() else _home() / ".local/share") / "headwater"
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         if os.access(wanted, os.W_OK | os.X_OK):
@@ -134,6 +136,13 @@ def state_folder() -> Path:
     except OSError:
         pass
     return _temporary_state_folder()
+
+
+def _all_may_pass(folder: Path) -> bool:
+    """Say whether a folder is there, and every account may pass through it and all above it."""
+    return folder.is_absolute() and all(
+        part.is_dir() and part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents)
+    )
 
 
 def _home() -> Path:

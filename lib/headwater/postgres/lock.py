@@ -14,7 +14,12 @@ from contextlib import contextmanager
 
 from headwater.errors import LockBusy, TargetError
 from headwater.model import Notify, Said, Target, ignore
-from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
+from headwater.postgres.connect import (
+    Connection,
+    connect,
+    only_catalog_names,
+    pin_for_bookkeeping,
+)
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
@@ -36,7 +41,9 @@ SELECT l.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
 
 
 @contextmanager
-def migration_lock(target: Target, settings: Settings, notify: Notify = ignore) -> Generator[Connection]:
+def migration_lock(
+    target: Target, settings: Settings, notify: Notify = ignore
+) -> Generator[Connection]:
     """Hold the lock of the target's migrations; give the connection that holds it.
 
     Waits up to `wait_lock_ms`, telling once who holds it, then raises LockBusy. The connection
@@ -62,6 +69,28 @@ def migration_lock(target: Target, settings: Settings, notify: Notify = ignore) 
             pause = min(pause * 2, _LONGEST_PAUSE_S)
         _require_session(connection, settings.lock_key)
         yield connection
+
+
+# Who may stand in the way now: sessions inside a transaction that hold locks on tables. Asked after
+# a lock_timeout, so it may name one too many; never one of ours, whose lock connection holds none.
+_WITH_LOCKS = r"""
+SELECT DISTINCT a.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
+       pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - a.xact_start),
+       pg_catalog.left(pg_catalog.regexp_replace(a.query, '\s+', ' ', 'g'), 80)
+  FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_stat_activity a USING (pid)
+ WHERE l.locktype = 'relation' AND l.granted AND l.relation >= 16384::oid
+   AND a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid()
+"""
+
+
+def sessions_with_locks(connection: Connection) -> str:
+    """Name the other sessions that hold locks on tables of this database, one a line."""
+    with only_catalog_names(connection):
+        rows = connection.execute(_WITH_LOCKS).fetchall()
+    return "\n".join(
+        f"process {pid} ({application} as {user}, in a transaction for {age}): {query}"
+        for pid, application, user, age, query in rows
+    )
 
 
 def _try_lock(connection: Connection, key: int) -> bool:

@@ -20,7 +20,8 @@ ADVICE = {
     State.NEWER: "this checkout is older than the database: pull, then try again",
     State.OUT_OF_ORDER: "if it does not depend on the later ones: "
     "invoke migrate --out-of-order {version}; otherwise give it today's date",
-    State.HALF_DONE: "",
+    State.HALF_DONE: "restore the file as it was when it stopped; behind the statements that ran it "
+    "may be mended",
 }
 
 
@@ -47,15 +48,14 @@ def make_plan(
             Entry(version=migration.version, state=state, migration=migration, applied=row)
         )
     entries += _without_file(applied.values(), entries)
+    entries += _begun_without_file(half_done, entries)
     entries.sort(key=lambda entry: entry.version)
-    problems = [_problem(entry) for entry in entries if ADVICE.get(entry.state)]
+    problems = [_problem(entry) for entry in entries if _stands_against(entry)]
     problems += _faults_of_request(to, out_of_order, migrations)
     steps = tuple(
         entry.migration
         for entry in entries
-        if entry.migration is not None
-        and entry.applied is None
-        and (not to or entry.version <= to)
+        if entry.migration is not None and entry.applied is None and (not to or entry.version <= to)
     )
     return Plan(steps=steps, entries=tuple(entries), problems=tuple(problems))
 
@@ -104,6 +104,19 @@ def _without_file(rows: Iterable[Applied], entries: Sequence[Entry]) -> list[Ent
     return found
 
 
+def _begun_without_file(half_done: frozenset[str], entries: Sequence[Entry]) -> list[Entry]:
+    """Give an entry for each version that stopped in the middle, and whose file is gone."""
+    known = {entry.version for entry in entries}
+    return [Entry(version=version, state=State.HALF_DONE) for version in half_done - known]
+
+
+def _stands_against(entry: Entry) -> bool:
+    """Say whether an entry is a problem. One that is half done is, unless it can simply go on."""
+    if entry.state is State.HALF_DONE:
+        return entry.migration is None or entry.migration.transactional
+    return entry.state in ADVICE
+
+
 def _problem(entry: Entry) -> Finding:
     return Finding(
         rule=f"history-{entry.state.value.split(',')[0].replace(' ', '-')}",
@@ -116,10 +129,17 @@ def _problem(entry: Entry) -> Finding:
 
 def _message(entry: Entry) -> str:
     if entry.state is State.EDITED:
-        only_cosmetic = entry.migration and entry.applied and _same_tokens(entry.migration, entry.applied)
+        only_cosmetic = (
+            entry.migration and entry.applied and _same_tokens(entry.migration, entry.applied)
+        )
         what = " (comments and blanks only)" if only_cosmetic else ""
         return f"it was edited after it was applied{what}"
+    if entry.state is State.HALF_DONE and entry.migration:
+        return (
+            "statements of it ran without a transaction, and now it would run in one from its start"
+        )
     return {
+        State.HALF_DONE: "it stopped in the middle, and the file is gone",
         State.MISSING: "it was applied, and the file is gone",
         State.RENAMED: "it was applied under this name, and the file has another name now",
         State.NEWER: "it was applied, and is newer than every file here",
@@ -142,8 +162,11 @@ def _faults_of_request(
 ) -> list[Finding]:
     known = {migration.version for migration in migrations}
     return [
-        Finding(rule="unknown-version", message=f"there is no migration {version!r}",
-                hint="invoke status lists the versions; write one in full")  # fmt: skip
+        Finding(
+            rule="unknown-version",
+            message=f"there is no migration {version!r}",
+            hint="invoke status lists the versions; write one in full",
+        )  # fmt: skip
         for version in sorted({to, *out_of_order} - {""})
         if version not in known
     ]

@@ -37,7 +37,9 @@ def run_psql(target: Target, command: str = "") -> int:
     psql serves where the system has none.
     """
     known = {name: str(value) for name, value in parameters(target).items()}
-    environment = {k: v for k, v in os.environ.items() if not (target.private and k.startswith("PG"))}
+    environment = {
+        k: v for k, v in os.environ.items() if not (target.private and k.startswith("PG"))
+    }
     if password := known.pop("password", ""):
         environment["PGPASSWORD"] = password
     known.pop("require_auth", None)  # psql before 16 does not know it

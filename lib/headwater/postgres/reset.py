@@ -9,14 +9,26 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from importlib import resources
+from typing import TypeVar
 
 import psycopg
 from psycopg import sql
 
-from headwater.errors import FilesError, HeadwaterError, LockBusy, MigrationFailed, UnsafeTarget
+from headwater.errors import (
+    FilesError,
+    HalfDone,
+    HeadwaterError,
+    LockBusy,
+    MigrationFailed,
+    OutcomeUnknown,
+    TargetError,
+    UnsafeTarget,
+)
 from headwater.files.refusals import Accepted
 from headwater.model import (
     Finished,
@@ -30,24 +42,28 @@ from headwater.model import (
     ignore,
 )
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect, pin, pins, with_database
+from headwater.postgres.connect import Connection, connect, only_catalog_names, pin, pins
 from headwater.postgres.databases import require_disposable, scratch_database
-from headwater.postgres.lock import migration_lock
+from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.run import (
+    NO_LOCK,
     ConnectionLost,
     Job,
     Message,
     accept,
+    begin_afresh,
     lock_timeout_of,
     migrate,
     require_sentences,
     roll_back,
     savepoint_name,
 )
-from headwater.postgres.session import FORGET
+from headwater.postgres.session import FORGET, holds_for_the_transaction
 from headwater.postgres.translate import facts, translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
+
+T = TypeVar("T")
 
 ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.2
@@ -62,7 +78,7 @@ _NEEDS_SEVERAL_TRANSACTIONS = (
     psycopg.errors.OutOfMemory,  # 53200: the lock table is full
     psycopg.errors.ObjectInUse,  # pending trigger events of an earlier file
     psycopg.errors.ObjectNotInPrerequisiteState,
-    psycopg.errors.IntegrityConstraintViolation,  # deferred constraints, checked at each file's end
+    psycopg.IntegrityError,  # now() is one moment in all files: a unique timestamp
 )
 
 
@@ -77,8 +93,13 @@ class Outsider:
         return f"{self.type} {self.identity}"
 
 
-class _SeveralTransactionsNeeded(Exception):
+class _SeveralTransactionsNeeded(Exception):  # noqa: N818 - a turning, not an error
     """One transaction cannot hold the whole rebuild; it was rolled back."""
+
+    def __init__(self, failure: HeadwaterError) -> None:
+        words = getattr(failure.__cause__, "diag", None)
+        super().__init__(words.message_primary if words else failure.message)
+        self.failure = failure
 
 
 def reset(
@@ -102,12 +123,17 @@ def reset(
         history.has_history(connection, settings)
         with migration_lock(target, settings, notify):
             job = _Rebuild(target=target, folder=folder, settings=settings, notify=notify)
-            if all(file.migration.transactional for file in accepted):
-                try:
-                    return job.atomically(connection, accepted)
-                except _SeveralTransactionsNeeded as reason:
-                    notify(Said(message=f"one transaction cannot hold this reset ({reason})"))
-            return job.in_steps(connection)
+            if not all(map(_fits_into_one_transaction, accepted)):
+                return job.in_steps(connection)
+            try:
+                return job.atomically(connection, accepted)
+            except _SeveralTransactionsNeeded as reason:
+                notify(Said(message=f"one transaction cannot hold this reset ({reason})"))
+                return job.in_steps(connection, because=reason.failure)
+
+
+def _fits_into_one_transaction(file: Accepted) -> bool:
+    return file.migration.transactional and not holds_for_the_transaction(file.script)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,29 +149,37 @@ class _Rebuild:
 
     def atomically(self, connection: Connection, accepted: Sequence[Accepted]) -> Rebuilt:
         """Rebuild in one transaction, trying again while a lock is not to be had."""
+        return self._patiently(connection, lambda: self._try_atomically(connection, accepted))
+
+    def _patiently(self, connection: Connection, action: Callable[[], T]) -> T:
+        """Do what is all or nothing, trying again while a lock is not to be had."""
         pause = _FIRST_PAUSE_S
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                return self._try_atomically(connection, accepted)
-            except psycopg.errors.LockNotAvailable as error:
+                return action()
+            except NO_LOCK as error:
+                with translated("looking for who holds the locks"):
+                    blockers = sessions_with_locks(connection)
                 if attempt == ATTEMPTS:
                     raise LockBusy(
                         f"a lock was not to be had within {self.settings.lock_timeout_ms} ms, "
                         f"{attempt} times; nothing changed",
-                        detail=facts(error),
+                        detail="\n".join(filter(None, [facts(error), blockers])),
                         hint="close the sessions that use the schema, then try again",
                     ) from error
-                self.notify(Said(message=f"{error.diag.message_primary}; trying again"))
-                time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+                said = "\n".join(filter(None, [error.diag.message_primary, blockers]))
+                self.notify(Said(message=f"{said}; trying again"))
+                time.sleep(pause * random.uniform(0.5, 1.0))
                 pause *= 2
         raise AssertionError("unreachable")
 
     def _try_atomically(self, connection: Connection, accepted: Sequence[Accepted]) -> Rebuilt:
-        pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
+        with translated("preparing the session"):
+            pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         outsiders = outsiders_of(connection, self.settings)
         begin = b"BEGIN;" + drop_statements(connection, self.settings)
-        begin += history.creation(connection, self.settings)
-        begin += _empty_history(connection, self.settings)
+        begin += b"SET LOCAL search_path = '';\n" + history.creation(connection, self.settings)
+        begin += _empty_history(self.settings, connection) + b"RESET search_path;\n"
         try:
             self._require_sent(connection, begin, "dropping the schemas")
             results = tuple(self._build(connection, accepted))
@@ -154,13 +188,15 @@ class _Rebuild:
             self._require_sent(connection, b"COMMIT", "committing the reset")
         except BaseException as error:
             roll_back(connection)
+            if isinstance(error, MigrationFailed):
+                error.hint = f"nothing changed in {self.target.database}; {_MEND}"
             _raise_if_several_needed(error)
             raise
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True)
 
     def _require_sent(self, connection: Connection, message: bytes, doing: str) -> None:
         reply = send(connection, message)
-        if isinstance(reply.error, psycopg.errors.LockNotAvailable):
+        if isinstance(reply.error, NO_LOCK):
             raise reply.error
         if reply.error is not None:
             raise translation(reply.error, doing) from reply.error
@@ -183,12 +219,12 @@ class _Rebuild:
         message = Message.of_file(
             job,
             before=b"SET lock_timeout = %d; SAVEPOINT %s;\n" % (timeout_ms, name),
-            after=b"SET CONSTRAINTS ALL IMMEDIATE; RELEASE %s;\n" % name,
+            after=_CHECK_WHAT_IS_DEFERRED % ((name,) * 4),
         )
         forget = FORGET + pins(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         try:
             if file.sentences:
-                message.send(connection)
+                message.send(connection, then=begin_afresh(connection, job))
                 require_sentences(connection, file.sentences, file.migration)
                 elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
                 reply = send(connection, job.record(connection, elapsed) + forget)
@@ -209,52 +245,120 @@ class _Rebuild:
 
     # --- in several transactions --------------------------------------------------------------
 
-    def in_steps(self, connection: Connection) -> Rebuilt:
-        """Rehearse on a scratch database, then drop in batches and rebuild file by file."""
-        pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
-        outsiders = outsiders_of(connection, self.settings)
-        self.notify(Said(message="rehearsing on a scratch database first"))
-        server = with_database(self.target, "postgres", "scratch server")
-        with scratch_database(server, like=connection) as scratch:
-            migrate(scratch, self.folder, self.settings)
-            if outsiders:
-                with connect(scratch, purpose="rehearsal") as rehearsed:
-                    _require_rebuilt(outsiders, outsiders_now(rehearsed, outsiders))
+    def in_steps(self, connection: Connection, *, because: HeadwaterError | None = None) -> Rebuilt:
+        """Rehearse on a scratch database, then empty history, drop, and rebuild file by file.
+
+        `because` is what one transaction failed with: it is what is told where no rehearsal is
+        possible. Until the rehearsal has gone well, nothing is touched. After a failure while
+        dropping, history is empty, and another reset goes on.
+        """
+        with translated("preparing the session"):
+            pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
+        self._rehearse(connection, outsiders_of(connection, self.settings), because)
         self.notify(Said(message="the rehearsal went well; dropping and rebuilding"))
-        self._drop_in_batches(connection)
-        with translated("emptying history"):
-            connection.execute(_empty_history(connection, self.settings, if_exists=True))
+        self._drop(connection)
         # The lock is held by our caller; a database-wide lock is taken once for each session.
         results = migrate(
             self.target, self.folder, self.settings, notify=self.notify, locked=True
         ).results
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=False)
 
+    def _rehearse(
+        self,
+        connection: Connection,
+        outsiders: Sequence[Outsider],
+        because: HeadwaterError | None,
+    ) -> None:
+        """Build everything on a scratch database of the same server; nothing else is touched."""
+        self.notify(Said(message="rehearsing on a scratch database first"))
+        with ExitStack() as stack:
+            try:
+                scratch = stack.enter_context(scratch_database(self.target, like=connection))
+            except TargetError as error:
+                raise _not_rehearsed(error, because) from error
+            try:
+                migrate(scratch, self.folder, self.settings)
+            except (MigrationFailed, HalfDone, OutcomeUnknown, LockBusy) as error:
+                raise MigrationFailed(
+                    f"{error.message} (in a rehearsal)",
+                    detail=error.detail,
+                    hint=f"nothing changed in {self.target.database}; {_MEND}",
+                ) from error
+            if outsiders:
+                with connect(scratch, purpose="rehearsal") as rehearsed:
+                    _require_rebuilt(outsiders, outsiders_now(rehearsed, outsiders))
+
+    def _drop(self, connection: Connection) -> None:
+        """Empty history and drop, in one transaction where the lock table is large enough."""
+        try:
+            self._patiently(connection, lambda: self._drop_at_once(connection))
+        except TargetError as error:
+            if not isinstance(error.__cause__, psycopg.errors.OutOfMemory):
+                raise
+            self._drop_in_batches(connection)
+
+    def _drop_at_once(self, connection: Connection, message: bytes = b"") -> None:
+        """Empty history, then drop what `message` says (all, when it says nothing)."""
+        message = message or drop_statements(connection, self.settings)
+        if history.has_history(connection, self.settings):
+            # Never a history that says of dropped tables that they are there.
+            message = _empty_history(self.settings, connection) + message
+        try:
+            self._require_sent(connection, b"BEGIN;" + message + b"COMMIT", "dropping the schemas")
+        except BaseException:
+            roll_back(connection)
+            raise
+
     def _drop_in_batches(self, connection: Connection) -> None:
         """Drop tables by batches, each its own transaction, then what is left of the schemas."""
-        while tables := _some_tables(connection, self.settings):
-            names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
-            with translated("dropping the schemas"):
-                connection.execute(sql.SQL("DROP TABLE {} CASCADE").format(names))
-        self._require_sent(
-            connection,
-            b"BEGIN;" + drop_statements(connection, self.settings) + b"COMMIT",
-            "dropping the schemas",
+        begun = False
+        try:
+            while tables := _some_tables(connection, self.settings):
+                names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+                drop = sql.SQL("DROP TABLE {} CASCADE;").format(names).as_bytes(connection)
+                self._patiently(connection, partial(self._drop_at_once, connection, drop))
+                begun = True
+            self._patiently(connection, lambda: self._drop_at_once(connection))
+        except HeadwaterError as error:
+            if not begun:
+                raise
+            raise HalfDone(
+                f"{error.message.removesuffix('; nothing changed')}; some tables are dropped already",
+                detail=error.detail,
+                hint="run invoke reset again: the rehearsal went well, it only has to end",
+            ) from error
+
+
+_MEND = "mend the file and run invoke reset again"
+
+# What the file has deferred is run here, so that its violations are its own, and taken back: it
+# runs again at COMMIT, and a later file finds its constraints as deferred as in production.
+# (SET CONSTRAINTS itself would hold until the end of the transaction.)
+_CHECK_WHAT_IS_DEFERRED = b"""\
+SAVEPOINT %s_deferred; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO %s_deferred;
+RELEASE %s_deferred; RELEASE %s;
+"""
+
+
+def _not_rehearsed(error: TargetError, because: HeadwaterError | None) -> HeadwaterError:
+    """Choose what to tell where no scratch database can be made: the first error, if there is one."""
+    if because is None:
+        return TargetError(
+            f"this reset needs a rehearsal, and {error.message}; nothing changed",
+            detail=error.detail,
+            hint="have the role given CREATEDB",
         )
+    because.detail = "\n".join(filter(None, [because.detail, f"no rehearsal: {error.message}"]))
+    return because
 
 
 def _raise_if_several_needed(error: BaseException) -> None:
     cause = error.__cause__
     if isinstance(error, HeadwaterError) and isinstance(cause, _NEEDS_SEVERAL_TRANSACTIONS):
-        words = getattr(cause, "diag", None)
-        raise _SeveralTransactionsNeeded(words.message_primary if words else str(cause)) from error
+        raise _SeveralTransactionsNeeded(error) from error
 
 
-def _empty_history(
-    connection: Connection, settings: Settings, *, if_exists: bool = False
-) -> bytes:
-    if if_exists and not history.has_history(connection, settings):
-        return b"SELECT"
+def _empty_history(settings: Settings, connection: Connection) -> bytes:
     return (
         sql.SQL("DELETE FROM {}; DELETE FROM {};\n")
         .format(history.table(settings), history.table(settings, "_steps"))
@@ -267,6 +371,8 @@ def _empty_history(
 
 def bookkeeping(settings: Settings) -> list[str]:
     """Give the names of the tables that a managed public keeps."""
+    if settings.history_schema != "public":
+        return []
     return [settings.history_table, f"{settings.history_table}_steps"]
 
 
@@ -298,7 +404,7 @@ SELECT o.type, o.identity
              WHERE c.relnamespace = 'public'::pg_catalog.regnamespace
                AND c.relname = ANY (%s)))
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
-                    WHERE e.classid = d.classid AND e.objid = d.objid
+                    WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
                       AND e.deptype IN ('e', 'i', 'a'))
  ORDER BY o.type <> 'table', o.type, o.identity
 """
@@ -307,20 +413,19 @@ SELECT o.type, o.identity
 _DROP_NAMES = {
     "statistics object": "STATISTICS",
     "composite type": "TYPE",
+    # DROP ROUTINE takes the plain list of argument types, DROP AGGREGATE its own forms of it.
     "function": "ROUTINE",
     "procedure": "ROUTINE",
-    "aggregate": "AGGREGATE",
+    "aggregate": "ROUTINE",
 }
 
 
 def _emptying(connection: Connection, settings: Settings) -> Iterator[bytes]:
-    with translated("looking at the schema public"):
+    with translated("looking at the schema public"), only_catalog_names(connection):
         rows = connection.execute(_IN_PUBLIC, (bookkeeping(settings),)).fetchall()
     for kind, identity in rows:
         if kind in ("extension", "default acl"):
             continue  # an extension stays; so do default privileges, which are grants
-        if kind == "aggregate" and identity.endswith("()"):
-            identity = identity.removesuffix("()") + "(*)"
         name = _DROP_NAMES.get(kind, kind.upper())
         # Both texts are the server's own; the identity comes quoted.
         yield b"DROP %s IF EXISTS %s CASCADE;\n" % (name.encode(), identity.encode())
@@ -339,7 +444,7 @@ SELECT n.nspname, c.relname
 
 
 def _some_tables(connection: Connection, settings: Settings) -> list[tuple[str, str]]:
-    with translated("looking at the schemas"):
+    with translated("looking at the schemas"), only_catalog_names(connection):
         rows = connection.execute(
             _TABLES,
             {
@@ -358,7 +463,7 @@ def _some_tables(connection: Connection, settings: Settings) -> list[tuple[str, 
 def outsiders_of(connection: Connection, settings: Settings) -> tuple[Outsider, ...]:
     """List the objects outside the managed schemas that dropping these would take."""
     query = resources.files(__package__).joinpath("cascade.sql").read_bytes()
-    with translated("looking at what depends on the schemas"):
+    with translated("looking at what depends on the schemas"), only_catalog_names(connection):
         rows = connection.execute(
             query, {"schemas": list(settings.schemas), "history": bookkeeping(settings)}
         ).fetchall()
@@ -378,7 +483,7 @@ SELECT DISTINCT o.type, o.identity
 
 def outsiders_now(connection: Connection, outsiders: Sequence[Outsider]) -> frozenset[Outsider]:
     """Say which of some objects exist in the connected database, inside its transaction."""
-    with translated("looking at what was rebuilt"):
+    with translated("looking at what was rebuilt"), only_catalog_names(connection):
         rows = connection.execute(_NOW, ([o.identity for o in outsiders],)).fetchall()
     return frozenset(Outsider(type=kind, identity=identity) for kind, identity in rows)
 

@@ -47,12 +47,12 @@ from headwater.model import (
     ignore,
 )
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect, pin
-from headwater.postgres.lock import migration_lock
+from headwater.postgres.connect import Connection, connect, pin, pin_for_bookkeeping, pins
+from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.plan import make_plan, require_no_problems
 from headwater.postgres.sentences import first_broken
-from headwater.postgres.session import leaves_no_trace
-from headwater.postgres.translate import Place, facts, lost, place_of_error, translation
+from headwater.postgres.session import leaves_no_trace, sets_the_session
+from headwater.postgres.translate import Place, facts, lost, place_of_error, translated
 from headwater.postgres.wire import Reply, send
 from headwater.settings import Settings
 
@@ -62,6 +62,10 @@ from headwater.settings import Settings
 LOCK_ATTEMPTS = 9
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 8.0
+
+# A lock that was not to be had, or two sessions that wait for each other: the file was rolled back
+# whole, and is worth another try.
+NO_LOCK = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 SERVER_DURATION = sql.SQL(
     "pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - "
@@ -177,6 +181,8 @@ class Sessions:
 
     def for_file(self, lock_timeout_ms: int) -> Connection:
         """Give a pinned connection on which no earlier file has left anything."""
+        if self.connection is not None and self.connection.closed:
+            self.discard()
         if self.connection is None:
             self.connection = self.stack.enter_context(connect(self.target, purpose="migrate"))
             self.lock_timeout_ms = -1
@@ -205,7 +211,9 @@ def _run_all(
     settings: Settings,
     notify: Notify,
 ) -> Iterator[MigrationResult]:
-    newest = max((e.migration.prefix for e in plan.entries if e.migration and e.applied), default="")
+    newest = max(
+        (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
+    )
     with sessions(target) as session:
         for index, file in enumerate(accepted, start=1):
             migration = file.migration
@@ -269,29 +277,42 @@ def _run_in_transaction(job: Job, session: Sessions) -> MigrationResult:
         connection = session.for_file(lock_timeout_ms)
         try:
             return _try_in_transaction(job, connection, session.target)
-        except psycopg.errors.LockNotAvailable as error:
+        except NO_LOCK as error:
             session.discard()
+            blockers = _blockers(session, lock_timeout_ms)
             if attempt == LOCK_ATTEMPTS:
                 raise LockBusy(
                     f"{job.migration.version}.sql: no lock within {lock_timeout_ms} ms, "
                     f"{attempt} times; it was rolled back each time",
-                    detail=facts(error),
+                    detail="\n".join(filter(None, [facts(error), blockers])),
                     hint="try again at a quieter time, or end the session that holds the lock",
                 ) from error
-            job.notify(Said(message=f"{job.migration.version}: {error.diag.message_primary}; "
+            reason = "\n".join(filter(None, [error.diag.message_primary, blockers]))
+            job.notify(Said(message=f"{job.migration.version}: {reason}; "
                                     f"attempt {attempt + 1} of {LOCK_ATTEMPTS} in {pause:.1f} s"))  # fmt: skip
             time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             pause = min(pause * 2, _LONGEST_PAUSE_S)
     raise AssertionError("unreachable")
 
 
+def _blockers(session: Sessions, lock_timeout_ms: int) -> str:
+    """Name who holds locks now; a failure to ask must not hide why we ask."""
+    try:
+        return sessions_with_locks(session.for_file(lock_timeout_ms))
+    except (psycopg.Error, HeadwaterError):
+        return ""
+
+
 def _try_in_transaction(job: Job, connection: Connection, target: Target) -> MigrationResult:
     begun = time.monotonic()
+    backend = connection.info.backend_pid
     name = savepoint_name()
-    message = Message.of_file(job, before=b"BEGIN; SAVEPOINT %s;\n" % name, after=b"RELEASE %s;\n" % name)
+    message = Message.of_file(
+        job, before=b"BEGIN; SAVEPOINT %s;\n" % name, after=b"RELEASE %s;\n" % name
+    )
     try:
         if job.file.sentences:
-            message.send(connection)
+            message.send(connection, then=begin_afresh(connection, job))
             require_sentences(connection, job.file.sentences, job.migration)
             elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
             reply = send(connection, job.record(connection, elapsed) + b"COMMIT")
@@ -299,7 +320,8 @@ def _try_in_transaction(job: Job, connection: Connection, target: Target) -> Mig
         else:
             message.send(connection, then=job.record(connection) + b"COMMIT")
     except ConnectionLost as failure:
-        _ask_for_outcome(job, connection, target, failure)
+        connection.close()
+        _ask_for_outcome(job, backend, target, failure)
     except BaseException:
         roll_back(connection)
         raise
@@ -307,6 +329,14 @@ def _try_in_transaction(job: Job, connection: Connection, target: Target) -> Mig
         version=job.migration.version,
         duration_ms=round((time.monotonic() - begun) * 1_000),
         statements=len(job.file.script.statements),
+    )
+
+
+def begin_afresh(connection: Connection, job: Job) -> bytes:
+    """Give what makes a post-condition mean the same, whatever its file did to the session."""
+    lock_timeout_ms = lock_timeout_of(job.migration, job.settings)
+    return b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL;\n" + pins(
+        connection, lock_timeout_ms=lock_timeout_ms
     )
 
 
@@ -356,7 +386,7 @@ class Message:
             return
         if reply.lost:
             raise ConnectionLost(reply.error)
-        if isinstance(reply.error, psycopg.errors.LockNotAvailable):
+        if isinstance(reply.error, NO_LOCK):
             raise reply.error
         raise self._failure(reply, offset)
 
@@ -374,15 +404,22 @@ class Message:
     def _failure_behind(self, error: psycopg.Error) -> HeadwaterError:
         """Tell of a failure that no single statement of the file caused: a guard, or COMMIT."""
         name = f"{self.job.migration.version}.sql"
-        if isinstance(error, psycopg.errors.InvalidSavepointSpecification):
+        words, *others = facts(error).splitlines()
+        message, hint = f"{name} failed at its end: {words}", _after_failure(self.job)
+        if isinstance(error, _TRANSACTION_GONE):
             message = f"{name} ended the transaction it ran in, and was not recorded"
-        else:
-            message = f"{name} failed at its end"
-        failure = MigrationFailed(
-            message, detail=facts(error), hint=_after_failure(self.job)
-        )
+            hint = "what it did before may have stayed: look, undo it, and mend the file"
+            others = [words, *others]
+        failure = MigrationFailed(message, detail="\n".join(others), hint=hint)
         failure.__cause__ = error
         return failure
+
+
+# What RELEASE says when the savepoint is not there: another transaction, or none at all.
+_TRANSACTION_GONE = (
+    psycopg.errors.InvalidSavepointSpecification,
+    psycopg.errors.NoActiveSqlTransaction,
+)
 
 
 def failed(error: psycopg.Error, place: Place, job: Job) -> MigrationFailed:
@@ -398,7 +435,9 @@ def failed(error: psycopg.Error, place: Place, job: Job) -> MigrationFailed:
 
 def _after_failure(job: Job) -> str:
     earlier = f"the {job.done} before it stay applied; " if job.done else ""
-    return f"{job.migration.version} was rolled back whole, {earlier}mend it and run the command again"
+    return (
+        f"{job.migration.version} was rolled back whole, {earlier}mend it and run the command again"
+    )
 
 
 def require_sentences(
@@ -414,24 +453,24 @@ def require_sentences(
         )
 
 
-def _ask_for_outcome(
-    job: Job, connection: Connection, target: Target, failure: ConnectionLost
-) -> None:
+def _ask_for_outcome(job: Job, backend: int, target: Target, failure: ConnectionLost) -> None:
     """After a lost connection ask the server: return when the file is applied, raise when not.
 
-    The old backend may still be working; only when it is gone does a missing record mean that
-    the file was rolled back.
+    The old backend may still be working: only a record that is missing after the backend was seen
+    to be gone means that the file was rolled back. So the backend is asked about first.
     """
-    version, backend = job.migration.version, connection.info.backend_pid
-    connection.close()
+    version = job.migration.version
     job.notify(Said(message=f"{version}: the connection was lost; asking the server what it did"))
     for pause in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):
         time.sleep(pause)
         try:
             with connect(target, purpose="migrate") as another:
-                if any(row.version == version for row in history.read_history(another, job.settings)):
+                gone = not _is_working(another, backend)
+                if any(
+                    row.version == version for row in history.read_history(another, job.settings)
+                ):
                     return
-                if not _is_working(another, backend):
+                if gone:
                     raise MigrationFailed(
                         f"{version}.sql: the connection was lost; the file was not applied",
                         detail=str(failure.error).strip(),
@@ -462,10 +501,14 @@ def _run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
     migration, script = job.migration, job.file.script
     connection = session.for_file(lock_timeout_of(migration, job.settings))
     with connect(session.target, purpose="journal") as journal:
+        with translated("reading the journal"):
+            pin_for_bookkeeping(journal, lock_timeout_ms=job.settings.lock_timeout_ms)
         journaled = history.read_steps(journal, job.settings, migration.version)
+        _require_all_there(job, journaled)
         for step, statement in enumerate(script.statements, start=1):
             tokens = token_checksum(statement.text)
-            if _is_done(job, journaled.get(step), step, tokens):
+            # What a SET does is gone with the session that ran it: it is for those that follow.
+            if _is_done(job, journaled.get(step), step, tokens) and not sets_the_session(statement):
                 continue
             history.write_step(journal, job.settings, migration.version, step, tokens, "started")
             reply = send(connection, statement.text.encode())
@@ -474,15 +517,39 @@ def _run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
                     history.delete_step(journal, job.settings, migration.version, step)
                 raise _stopped(job, reply, step)
             history.write_step(journal, job.settings, migration.version, step, tokens, "done")
-        require_sentences(connection, job.file.sentences, migration)
-        elapsed = round((time.monotonic() - begun) * 1_000)
-        reply = send(connection, b"BEGIN;" + job.record(connection, sql.Literal(elapsed)) + b"COMMIT")
-        if reply.error is not None:
-            raise translation(reply.error, f"recording {migration.version}")
     session.discard()
+    elapsed = round((time.monotonic() - begun) * 1_000)
+    _record_without_transaction(job, session, elapsed)
     return MigrationResult(
         version=migration.version, duration_ms=elapsed, statements=len(script.statements)
     )
+
+
+def _record_without_transaction(job: Job, session: Sessions, elapsed: int) -> None:
+    """Ask the post-condition, then record the file and end its journal, on a fresh session.
+
+    After a failure here every statement of the file is done, and the journal says so: the same
+    command asks again, and records.
+    """
+    migration, total = job.migration, len(job.file.script.statements)
+    done = f"statements done: {total} of {total}; the file is not recorded"
+    connection = session.for_file(lock_timeout_of(migration, job.settings))
+    broken = first_broken(connection, job.file.sentences)
+    if broken is not None:
+        raise HalfDone(
+            f"{broken.file}:{broken.line}: {broken.message}",
+            detail=f"{broken.source}\n{done}",
+            hint="make it true, or mend the post-condition, and run the same command: it asks again",
+        )
+    record = job.record(connection, sql.Literal(elapsed))
+    record += history.forget_steps(connection, job.settings, migration.version)
+    reply = send(connection, b"BEGIN;" + record + b"COMMIT")
+    if reply.error is not None:
+        raise HalfDone(
+            f"{migration.version}.sql: recording it failed",
+            detail=f"{facts(reply.error)}\n{done}",
+            hint="run the same command again: it only records",
+        ) from reply.error
 
 
 def token_checksum(text: str) -> str:
@@ -490,6 +557,16 @@ def token_checksum(text: str) -> str:
     from headwater.files.grammar import parse
 
     return parse(text).token_checksum
+
+
+def _require_all_there(job: Job, journaled: dict[int, tuple[str, str]]) -> None:
+    """Refuse a file that has fewer statements than the journal says have run."""
+    total = len(job.file.script.statements)
+    if journaled and max(journaled) > total:
+        raise FilesError(
+            f"{job.migration.version}.sql: statement {max(journaled)} was removed after it had run",
+            hint="restore the statements that ran; those behind them may be mended",
+        )
 
 
 def _is_done(job: Job, journaled: tuple[str, str] | None, step: int, tokens: str) -> bool:
@@ -525,7 +602,9 @@ def _stopped(job: Job, reply: Reply, step: int) -> HeadwaterError:
     kind: type[HeadwaterError] = OutcomeUnknown if reply.lost else HalfDone
     failure = kind(
         f"{place}: {reply.error.diag.message_primary or str(reply.error).strip()}",
-        detail="\n".join(filter(None, [place.drawn(), *facts(reply.error).splitlines()[1:], standing])),
+        detail="\n".join(
+            filter(None, [place.drawn(), *facts(reply.error).splitlines()[1:], standing])
+        ),
         hint="mend the cause or the rest of the file, and run the same command: it goes on there",
     )
     failure.__cause__ = reply.error

@@ -32,7 +32,8 @@ def ask(connection: Connection, sentence: Sentence) -> Finding | None:
     except psycopg.Error as error:
         answer = error.diag.message_primary or str(error).strip()
         return _finding(sentence, f"could not be asked: {answer}")
-    if rows == [(True,)]:
+    # A count of 1 equals True in Python; it is no boolean.
+    if len(rows) == 1 and rows[0][0] is True:
         return None
     return _finding(sentence, f"does not hold ({_answer(rows)})")
 

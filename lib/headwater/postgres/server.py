@@ -201,7 +201,7 @@ def _read_access(server: PrivateServer) -> tuple[Access, Path] | None:
         known: dict[str, Any] = json.loads(server.access_file.read_text())
         access = Access(port=int(known["port"]), password=str(known["password"]))
         return access, server.folder / str(known["cluster"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

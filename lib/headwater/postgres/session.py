@@ -35,19 +35,17 @@ def leaves_no_trace(script: Script) -> bool:
 def _is_definition(statement: Statement) -> bool:
     if statement.kind not in _DEFINITIONS:
         return False
+    text = statement.text.lower()
+    if "pg_temp" in text or 'u&"' in text:
+        return False  # anything can be made in pg_temp, and U&"" can spell it in another way
     relation = getattr(statement.node, "relation", None) or getattr(statement.node, "view", None)
     # CREATE TEMP TABLE and its sisters outlive the transaction.
-    return relation is None or (
-        getattr(relation, "relpersistence", "p") != "t"
-        and getattr(relation, "schemaname", "") != "pg_temp"
-    )
+    return relation is None or getattr(relation, "relpersistence", "p") != "t"
 
 
 # Inside one transaction (an atomic reset) there is no fresh connection. These undo, one by one,
-# what DISCARD ALL would (it is refused in a transaction), and run what the file has deferred, so
-# that its violations are its own.
+# what DISCARD ALL would; it is refused in a transaction.
 FORGET = b"""\
-SET CONSTRAINTS ALL IMMEDIATE;
 RESET SESSION AUTHORIZATION;
 RESET ROLE;
 RESET ALL;
@@ -57,4 +55,15 @@ DEALLOCATE ALL;
 DISCARD TEMP;
 DISCARD SEQUENCES;
 DISCARD PLANS;
+SELECT pg_catalog.pg_advisory_unlock_all();
 """
+
+
+def holds_for_the_transaction(script: Script) -> bool:
+    """Say whether a file sets what only the end of its transaction undoes: SET CONSTRAINTS."""
+    return any(statement.kind == "constraints_set_stmt" for statement in script.statements)
+
+
+def sets_the_session(statement: Statement) -> bool:
+    """Say whether a statement does nothing but set the session, for those that follow it."""
+    return statement.kind == "variable_set_stmt"

@@ -28,7 +28,9 @@ class Place:
     source: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        return (
+            f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
+        )
 
     def drawn(self) -> str:
         """Draw the line with a caret under the column."""

@@ -271,8 +271,7 @@ def verification_lines(outcome: Verification) -> Iterator[Line]:
         yield from (Line(f"    {describe(change)}") for change in line.changes)
     if any(line.changes for line in outcome.lines):
         yield Line(
-            "hint: write it as a migration (invoke migration.new NAME), or take the files' "
-            "word (invoke reset)",
+            "hint: to keep it: invoke migration.new NAME; to undo it: invoke reset",
             "cyan",
         )
     if outcome.exit_code == 0:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from invoke.collection import Collection
 from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
@@ -35,6 +36,9 @@ class Terminated(BaseException):
 class Workflow(Task[Callable[..., Any]]):
     """A task that ends in an exit code of its own for every kind of end."""
 
+    full_name = ""
+    """Its name with that of its group, such as `db.start`."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task's body; when tasks call tasks, the outermost one reports."""
         before = signal.signal(signal.SIGTERM, _terminate)
@@ -43,7 +47,7 @@ class Workflow(Task[Callable[..., Any]]):
         except HeadwaterError as error:
             from headwater.report.screen import show_error
 
-            show_error(error, task=self.name, json=bool(kwargs.get("json")))
+            show_error(error, task=self.full_name or self.name, json=bool(kwargs.get("json")))
             raise Exit(code=error.exit_code) from error
         except KeyboardInterrupt:
             sys.stderr.write("interrupted\n")
@@ -62,6 +66,13 @@ class Workflow(Task[Callable[..., Any]]):
             raise Exit(code=BUG) from error
         finally:
             signal.signal(signal.SIGTERM, before)
+
+
+def with_full_names(namespace: Collection) -> Collection:
+    """Tell each task the name that users call it by: an error says which task it ended."""
+    for name in namespace.task_names:
+        namespace[name].full_name = name
+    return namespace
 
 
 def _terminate(_number: int, _frame: object) -> None:

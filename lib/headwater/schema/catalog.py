@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from headwater.schema.words import CODES, LABELS
 
@@ -15,6 +16,19 @@ Row = tuple[str | None, ...]
 """Identity, kind, schema, parent, then one value for each of `Facts.columns`."""
 
 IDENTITY, KIND, SCHEMA, PARENT, VALUES = range(5)
+
+
+_RELATIONS: Final = ("foreign table ", "materialized view ", "table ", "view ")
+
+
+def relation_of(row: Row) -> str:
+    """Give the name of the relation that a row is a part of, without its kind; else nothing."""
+    parent = row[PARENT] or ""
+    return next((parent.removeprefix(kind) for kind in _RELATIONS if parent.startswith(kind)), "")
+
+
+BUILT_IN: Final = "built in"
+"""The facts about what initdb made: only where they are not as initdb left them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from headwater.model import Change, ChangeKind
-from headwater.schema.catalog import KIND, PARENT, SCHEMA, VALUES, Facts, Row, Snapshot
+from headwater.schema.catalog import (
+    BUILT_IN,
+    KIND,
+    PARENT,
+    SCHEMA,
+    VALUES,
+    Facts,
+    Row,
+    Snapshot,
+)
 from headwater.schema.echoes import Differences, tells, without_echoes
 
 _PRISTINE_PUBLIC: Final = {
@@ -27,32 +37,34 @@ _ONLY_IF_BUILT: Final = frozenset({"setting", "large object"})
 """Settings of a production database are operation, large objects are data: extra ones are fine."""
 
 
-def compare(
-    expected: Snapshot, actual: Snapshot, *, schemas: Sequence[str]
-) -> tuple[Change, ...]:
+def compare(expected: Snapshot, actual: Snapshot, *, schemas: Sequence[str]) -> tuple[Change, ...]:
     """Give every difference, in stable order, what belongs to one table side by side.
 
     In scope are the managed `schemas`, the others that the files build something in, and what
     belongs to the database as a whole; `unmanaged_schemas` names the rest. Catalogues and columns
     that only one of the two servers has, or lets its role read, are not compared.
     """
+    scope = _scope(expected, schemas)
     pairs = _pairs(expected, actual)
     mine = _rows(pair[0] for pair in pairs)
     theirs = _rows(pair[1] for pair in pairs)
+    rows = {**theirs, **mine}
+    # What initdb made is in every database: only its grants are compared.
+    built_in = {*_of(expected, BUILT_IN), *_of(actual, BUILT_IN)}
+    missing = mine.keys() - theirs.keys() - built_in
+    extra = theirs.keys() - mine.keys() - built_in
     found = Differences(
-        missing=mine.keys() - theirs.keys(),
-        extra=theirs.keys() - mine.keys(),
-        changed=_changed(pairs),
-        rows={**theirs, **mine},
+        missing={each for each in missing if _counts(rows[each], scope)},
+        extra={each for each in extra if _counts(rows[each], scope, made_by_files=False)},
+        changed={
+            identity: changes
+            for identity, changes in _changed(pairs, missing | extra).items()
+            if _counts(rows[identity], scope)
+        },
+        rows=rows,
         version=min(expected.version, actual.version),
     )
-    scope = _scope(expected, schemas)
-    changes = (
-        change
-        for change in without_echoes(found)
-        if _counts(change, found.rows[change.object], scope)
-    )
-    return tuple(sorted(changes, key=lambda change: _order(change, found.rows)))
+    return tuple(sorted(without_echoes(found), key=lambda change: _order(change, rows)))
 
 
 def unmanaged_schemas(
@@ -88,7 +100,7 @@ def _schemas_in_use(snapshot: Snapshot) -> frozenset[str]:
     used = {
         row[SCHEMA]
         for catalog, facts in snapshot.facts.items()
-        if catalog != "pg_namespace"
+        if catalog not in ("pg_namespace", BUILT_IN)
         for row in facts.rows.values()
     }
     spaces = snapshot.facts.get("pg_namespace")
@@ -100,11 +112,9 @@ def _schemas_in_use(snapshot: Snapshot) -> frozenset[str]:
     return frozenset(schema for schema in used if schema) - _ALWAYS
 
 
-def _counts(change: Change, row: Row, scope: frozenset[str]) -> bool:
-    """Say whether a change is drift: in scope, and not something that files need not make."""
-    if change.change is ChangeKind.EXTRA and row[KIND] in _ONLY_IF_BUILT:
-        return False
-    return (row[SCHEMA] or "") in scope
+def _counts(row: Row, scope: frozenset[str], *, made_by_files: bool = True) -> bool:
+    """Say whether a difference is drift: in scope, and not something that files need not make."""
+    return (row[SCHEMA] or "") in scope and (made_by_files or row[KIND] not in _ONLY_IF_BUILT)
 
 
 # --- differences ------------------------------------------------------------------------------
@@ -119,6 +129,12 @@ def _pairs(expected: Snapshot, actual: Snapshot) -> list[tuple[Facts, Facts]]:
     ]
 
 
+def _of(snapshot: Snapshot, catalog: str) -> Iterable[str]:
+    """Give the identities that a catalogue speaks of."""
+    facts = snapshot.facts.get(catalog)
+    return facts.rows if facts else ()
+
+
 def _rows(facts: Iterable[Facts]) -> dict[str, Row]:
     """Give one row for each identity; of several, the one that knows its parent."""
     found: dict[str, Row] = {}
@@ -129,44 +145,55 @@ def _rows(facts: Iterable[Facts]) -> dict[str, Row]:
     return found
 
 
-def _changed(pairs: Iterable[tuple[Facts, Facts]]) -> dict[str, list[Change]]:
-    """Give the attributes that differ, for each object that both sides have."""
+def _changed(
+    pairs: Iterable[tuple[Facts, Facts]], whole: AbstractSet[str]
+) -> dict[str, list[Change]]:
+    """Give the attributes that differ, for each object that is not missing or extra as a `whole`.
+
+    A catalogue may speak of an object on one side only: a column that has lost its default.
+    """
     changed: dict[str, list[Change]] = {}
     for mine, theirs in pairs:
-        for identity, row in mine.rows.items():
-            other = theirs.rows.get(identity)
-            if other is not None and (row != other or mine.columns != theirs.columns):
-                changed.setdefault(identity, []).extend(_attributes(mine, theirs, identity))
-    return {identity: changes for identity, changes in changed.items() if changes}
+        for identity in {**mine.rows, **theirs.rows}:
+            before, after = mine.rows.get(identity), theirs.rows.get(identity)
+            if (before != after or mine.columns != theirs.columns) and identity not in whole:
+                changes = [*_attributes(mine, theirs, identity), *_moved(before, after)]
+                if changes:
+                    changed.setdefault(identity, []).extend(changes)
+    return changed
 
 
-def _attributes(mine: Facts, theirs: Facts, identity: str) -> list[Change]:
+def _attributes(mine: Facts, theirs: Facts, identity: str) -> Iterator[Change]:
     """Compare what one catalogue says of one object, column by column."""
-    before = dict(zip(mine.columns, mine.rows[identity][VALUES:], strict=True))
-    after = dict(zip(theirs.columns, theirs.rows[identity][VALUES:], strict=True))
+    before, after = _values(mine, theirs, identity), _values(theirs, mine, identity)
     differing = [
         column
         for column, value in before.items()
         if column in after and not _same(column, value, after[column])
     ]
     told = tells(mine.catalog, differing)
-    changes = [
-        Change(
-            object=identity,
-            change=ChangeKind.CHANGED,
-            attribute=mine.label(column),
-            before=mine.word(column, before[column]),
-            after=theirs.word(column, after[column]),
-        )
-        for column in differing
-        if column not in told
-    ]
-    return [*changes, *_moved(mine.rows[identity], theirs.rows[identity])]
+    for column in differing:
+        if column not in told:
+            yield Change(
+                object=identity,
+                change=ChangeKind.CHANGED,
+                attribute=mine.label(column),
+                before=mine.word(column, before[column]),
+                after=mine.word(column, after[column]),
+            )
 
 
-def _moved(mine: Row, theirs: Row) -> Iterator[Change]:
+def _values(facts: Facts, other: Facts, identity: str) -> dict[str, str | None]:
+    """Give what a catalogue says of an object, by column; nothing when it does not know it."""
+    row = facts.rows.get(identity)
+    if row is None:
+        return dict.fromkeys(other.columns)
+    return dict(zip(facts.columns, row[VALUES:], strict=True))
+
+
+def _moved(mine: Row | None, theirs: Row | None) -> Iterator[Change]:
     """Tell that an object has become a part of another: a sequence owned by another column."""
-    if mine[PARENT] != theirs[PARENT]:
+    if mine and theirs and mine[PARENT] != theirs[PARENT]:
         yield Change(
             object=str(mine[0]),
             change=ChangeKind.CHANGED,

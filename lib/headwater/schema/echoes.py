@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headwater.model import Change, ChangeKind
-from headwater.schema.catalog import KIND, PARENT, Row
+from headwater.schema.catalog import KIND, PARENT, Row, relation_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def without_echoes(found: Differences) -> Iterator[Change]:
     """Give the differences that stand for themselves."""
     yield from _whole(found.missing, ChangeKind.MISSING, found)
     yield from _whole(found.extra, ChangeKind.EXTRA, found)
-    for identity, changes in found.changed.items():
+    for changes in found.changed.values():
         yield from (change for change in changes if not _is_echo(change, found))
 
 
@@ -143,8 +143,7 @@ _QUALIFIED: Final = re.compile(r'((?:"(?:[^"]|"")*"|[^."]+)\.)(.+)')
 def _constraint_of(identity: str, row: Row) -> str:
     """Name the constraint that an index would belong to: the two always share a name."""
     name = _QUALIFIED.fullmatch(identity.removeprefix("index "))
-    table = (row[PARENT] or "").removeprefix("table ")
-    return f"constraint {name[2]} on {table}" if row[KIND] == "index" and name else ""
+    return f"constraint {name[2]} on {relation_of(row)}" if row[KIND] == "index" and name else ""
 
 
 def _is_told_by_column(row: Row, found: Differences) -> bool:
@@ -167,5 +166,5 @@ def _is_told_by_view(row: Row, found: Differences) -> bool:
 
 def _has_other_parents(row: Row, found: Differences) -> bool:
     """Say whether the table of a column or constraint inherits from other tables."""
-    ours = f"inheritance of {str(row[PARENT]).rpartition(' ')[2]} from "
+    ours = f"inheritance of {relation_of(row)} from "
     return any(other.startswith(ours) for other in (*found.missing, *found.extra))

@@ -48,8 +48,8 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_attribute.attlen": _TYPE,
     "pg_attribute.attmissingval": _HISTORY,
     "pg_attribute.attname": "identity; in an index the name the column had when it was made",
-    "pg_attribute.attndims": "nothing reads it: int[] and int[][] are one type, and a dump loses it",
-    "pg_attribute.attnum": "has gaps where columns were dropped; the order of the live ones is read",
+    "pg_attribute.attndims": "nothing reads it: int[] and int[][] are one type; a dump loses it",
+    "pg_attribute.attnum": "has gaps where columns were; the order of the live ones is read",
     "pg_attribute.atttypmod": "written as part of the type",
     "pg_class.relallfrozen": _STATISTICS,
     "pg_class.relallvisible": _STATISTICS,
@@ -127,18 +127,25 @@ COLUMNS: Final[dict[str, str]] = {
 
 ROWS: Final[dict[str, tuple[str, str]]] = {
     "pg_attribute": (
-        "dropped columns; system columns, and the columns of indexes and sequences, which follow"
-        " from the relation unless something is set on them (on an index: statistics of an"
-        " expression; other columns of an index have a target of 0 up to PostgreSQL 16)",
-        "not t.attisdropped and (r.relkind not in ('i', 'I', 'S') and t.attnum > 0"
-        " or t.attacl is not null or r.relkind in ('i', 'I') and coalesce(t.attstattarget, -1) >= 0"
-        " and (select x.indkey[t.attnum - 1] = 0 from pg_index x where x.indexrelid = t.attrelid))",
+        """dropped columns; system columns and the columns of sequences, unless something was
+        granted on them; the columns of indexes, unless they are expressions, which have
+        statistics""",
+        """not t.attisdropped and (r.relkind not in ('i', 'I', 'S') and t.attnum > 0
+        or t.attacl is not null or r.relkind in ('i', 'I') and (select x.indkey[t.attnum - 1] = 0
+        from pg_index x where x.indexrelid = t.attrelid))""",
     ),
     "pg_class": (
         "TOAST tables: made and named by the server; their options are attached to the owner",
         "t.relkind <> 't'",
     ),
-    "pg_database": ("the other databases of the server", "t.oid = %(database)s::oid"),
+    "pg_constraint": (
+        "constraint triggers, which are read as triggers",
+        "t.contype <> 't'",
+    ),
+    "pg_database": (
+        "the other databases of the server",
+        "t.oid = %(database)s::oid",
+    ),
     "pg_db_role_setting": (
         "settings of other databases, and of roles in every database",
         "t.setdatabase = %(database)s::oid",
@@ -148,19 +155,20 @@ ROWS: Final[dict[str, tuple[str, str]]] = {
         "t.subdbid = %(database)s::oid",
     ),
     "pg_trigger": (
-        "triggers that a constraint made: they follow from it, but for being switched off,"
-        " which is attached to the constraint",
+        """triggers that a constraint made: they follow from it, but for being switched off, which
+        is attached to the constraint""",
         "not t.tgisinternal",
     ),
     "pg_type": (
-        "row types of tables and array types, which follow, unless something is set on them",
-        "(t.typrelid = 0 or t.typacl is not null or c.relkind = 'c')"
-        " and (t.typelem = 0 or t.typsubscript <> 'array_subscript_handler'::regproc)",
+        """row types of tables and array types, which follow, unless something was granted on them;
+        a comment on a row type is attached to its table""",
+        """(t.typrelid = 0 or t.typacl is not null or c.relkind = 'c')
+        and (t.typelem = 0 or t.typsubscript <> 'array_subscript_handler'::regproc)""",
     ),
 }
 """Catalogue -> (which rows are left out, the condition that the others meet).
 
 For every catalogue besides: objects made by initdb (oid below 16384, except the schema `public`
-and extensions; of the rest only grants are read), members of extensions, the bookkeeping tables,
-and the temporary and TOAST schemas.
+and extensions; of the rest only grants are read, and in information_schema nothing), members of
+extensions, the bookkeeping tables, and the temporary and TOAST schemas.
 """

@@ -13,37 +13,15 @@ from typing import Final
 
 from psycopg import sql
 
-from headwater.schema.identities import PLACES, Place
+from headwater.schema.attached import attached
+from headwater.schema.catalog import BUILT_IN
+from headwater.schema.column import Column
+from headwater.schema.grants import grants
+from headwater.schema.identities import PLACES
 from headwater.schema.left_out import CATALOGS, COLUMNS, ROWS
-from headwater.schema.rendering import Column, rendered
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What scope.sql found: which rows are the schema of this database, and what is noted on them.
-
-    Lists of oids stay the text that the server wrote. `commented`, `labelled` and `bound` (to an
-    extension) name the catalogues whose objects have such notes; the others need no join.
-    """
-
-    database: str
-    owner: str
-    hidden_schemas: str
-    outside: dict[str, str]
-    commented: frozenset[str]
-    labelled: frozenset[str]
-    bound: frozenset[str]
-
-    @property
-    def parameters(self) -> dict[str, str]:
-        """Give the values of the placeholders that the queries use."""
-        lists = {f"outside_{catalog}": oids for catalog, oids in self.outside.items()}
-        return {
-            "database": self.database,
-            "owner": self.owner,
-            "hidden": self.hidden_schemas,
-            **lists,
-        }
+from headwater.schema.place import Place
+from headwater.schema.rendering import rendered
+from headwater.schema.scope import Scope
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,19 +91,39 @@ def is_read(catalog: str, columns: Sequence[Column]) -> bool:
 
 def _query(catalog: str, columns: Sequence[Column], scope: Scope) -> Query:
     place = PLACES.get(catalog) or _unknown_place(catalog, columns)
-    items = [*_own_columns(catalog, columns, place), *_extras(catalog, scope)]
-    text = sql.SQL("select k.kind || ' ' || k.name, k.kind, {}, {}{} from {} t {} {} where {}").format(
-        place.schema,
-        place.parent,
-        sql.SQL("").join(sql.SQL(", ") + item for _, item in items),
-        sql.Identifier(catalog),
-        place.joins,
-        sql.SQL("cross join lateral (select {} as kind, {} as name) k").format(
-            place.kind, place.name
-        ),
-        sql.SQL(" and ").join(_conditions(catalog, columns, place, scope)),
+    has_oid = any(column.name == "oid" for column in columns)
+    items = [
+        *_own_columns(catalog, columns, place),
+        *attached(catalog, scope, has_oid=has_oid),
+    ]
+    text = _select(
+        place,
+        catalog,
+        [expression for _, expression in items],
+        _conditions(catalog, columns, place, scope),
     )
     return Query(catalog=catalog, columns=tuple(name for name, _ in items), text=text)
+
+
+def _select(
+    place: Place,
+    catalog: str,
+    expressions: Iterable[sql.Composable],
+    conditions: Iterable[sql.Composable],
+) -> sql.Composed:
+    return sql.SQL(
+        "select k.kind || ' ' || k.name, k.kind, {schema}, {parent}{values} from {table} t {joins}"
+        " cross join lateral (select {kind} as kind, {name} as name) k where {conditions}"
+    ).format(
+        schema=place.schema,
+        parent=place.parent,
+        values=sql.SQL("").join(sql.SQL(", ") + each for each in expressions),
+        table=sql.Identifier(catalog),
+        joins=place.joins,
+        kind=place.kind,
+        name=place.name,
+        conditions=sql.SQL(" and ").join(conditions),
+    )
 
 
 _GRANTOR: Final = {"pg_attribute": "r.relowner", "pg_default_acl": "t.defaclrole"}
@@ -135,8 +133,7 @@ def _own_columns(
     catalog: str, columns: Sequence[Column], place: Place
 ) -> Iterator[tuple[str, sql.Composable]]:
     """Give every column that is neither left out nor told by the identity."""
-    owners = (f"t.{column.name}" for column in columns if column.name.endswith("owner"))
-    owner = _GRANTOR.get(catalog) or next(owners, None)
+    owner = _owner_of(catalog, columns)
     relation = _relation_of(columns, place)
     for column in columns:
         told = column.name == "oid" or column.name in place.covers
@@ -144,13 +141,18 @@ def _own_columns(
             yield column.name, rendered(column, owner, relation)
 
 
+def _owner_of(catalog: str, columns: Sequence[Column]) -> str | None:
+    """Give the column with the role whose grants are not worth saying who made them."""
+    owners = (f"t.{column.name}" for column in columns if column.name.endswith("owner"))
+    return _GRANTOR.get(catalog) or next(owners, None)
+
+
 def _relation_of(columns: Sequence[Column], place: Place) -> str | None:
     """Give the column with the relation that expressions are about, where there is one."""
     if columns[0].catalog == "pg_class":
         return "oid"
-    if columns[0].catalog in ("pg_constraint", "pg_index"):
-        return "conrelid" if columns[0].catalog == "pg_constraint" else "indrelid"
-    return place.relation
+    relations = [column.name for column in columns if column.refers_to == "pg_class"]
+    return place.relation or (relations[0] if len(relations) == 1 else None)
 
 
 def _unknown_place(catalog: str, columns: Sequence[Column]) -> Place:
@@ -179,9 +181,11 @@ def _unknown_place(catalog: str, columns: Sequence[Column]) -> Place:
 
 _ALSO: Final = {
     "pg_extension": sql.SQL("true"),
+    "pg_largeobject_metadata": sql.SQL("true"),
     "pg_namespace": sql.SQL("t.nspname = 'public'"),
 }
-"""What initdb made and files may change or drop nevertheless."""
+"""Below 16384: what initdb made and files may change or drop nevertheless; large objects have the
+number that they are given."""
 
 _BY_ROWS: Final = frozenset({"pg_database", "pg_db_role_setting"})
 
@@ -223,113 +227,55 @@ def _user_made(
     made = sql.SQL("{} >= 16384").format(oid)
     yield sql.SQL("({} or {})").format(made, _ALSO[also]) if also in _ALSO else made
     if catalog in scope.outside:
-        yield sql.SQL("{} <> all ({}::oid[])").format(oid, sql.Placeholder(f"outside_{catalog}"))
+        yield _not_outside(oid, catalog)
 
 
-# --- what lives elsewhere ---------------------------------------------------------------------
+def _not_outside(oid: sql.Composable, catalog: str) -> sql.Composed:
+    return sql.SQL("{} <> all ({}::oid[])").format(oid, sql.Placeholder(f"outside_{catalog}"))
 
-_LIVE_COLUMNS: Final = sql.SQL(
-    "case when t.relkind in ('r', 'p', 'v', 'm', 'f', 'c') then array_to_string(array("
-    "select quote_ident(a.attname) from pg_attribute a where a.attrelid = t.oid"
-    " and a.attnum > 0 and not a.attisdropped order by a.attnum), ', ') end"
+
+# --- what initdb made -------------------------------------------------------------------------
+
+_GRANTED_SINCE: Final = sql.SQL(
+    "t.{acl} is not null and {oid} < 16384 and not exists (select from pg_init_privs i"
+    " where i.objoid = {oid} and i.classoid = {catalog}::regclass and i.objsubid = {number}"
+    " and i.initprivs @> t.{acl} and i.initprivs <@ t.{acl})"
 )
-_SWITCHED_OFF: Final = sql.SQL(
-    "case when t.contype = 'f' or t.condeferrable then (select string_agg("
-    "g.tgfoid::regproc::text || ' on ' || g.tgrelid::regclass::text || ' '"
-    " || case g.tgenabled when 'D' then 'disabled' when 'R' then 'on a replica only'"
-    " when 'A' then 'always' else g.tgenabled::text end, ', '"
-    " order by g.tgfoid::regproc::text collate \"C\", g.tgrelid::regclass::text collate \"C\")"
-    " from pg_trigger g where g.tgconstraint = t.oid and g.tgisinternal and g.tgenabled <> 'O')"
-    " end"
-)
-_EXTRAS: Final[dict[str, dict[str, sql.SQL]]] = {
-    "pg_class": {
-        "column order": _LIVE_COLUMNS,
-        "toast options": sql.SQL(
-            "case when t.reltoastrelid <> 0 then (select array_to_string(array("
-            "select x from unnest(o.reloptions) x order by x collate \"C\"), ', ')"
-            " from pg_class o where o.oid = t.reltoastrelid and o.reloptions is not null) end"
-        ),
-    },
-    "pg_collation": {
-        "version is current": sql.SQL(
-            "(t.collversion is not distinct from pg_collation_actual_version(t.oid))::text"
-        ),
-    },
-    "pg_constraint": {
-        "definition": sql.SQL("case when t.contype <> 'n' then pg_get_constraintdef(t.oid) end"),
-        "its triggers": _SWITCHED_OFF,
-    },
-    "pg_index": {"definition": sql.SQL("pg_get_indexdef(t.indexrelid)")},
-    "pg_inherits": {
-        "position": sql.SQL(
-            "(row_number() over (partition by t.inhrelid order by t.inhseqno))::text"
-        ),
-    },
-    "pg_partitioned_table": {"partition key": sql.SQL("pg_get_partkeydef(t.partrelid)")},
-    "pg_rewrite": {
-        "definition": sql.SQL(
-            "case when t.rulename = '_RETURN' then pg_get_viewdef(t.ev_class)"
-            " else pg_get_ruledef(t.oid) end"
-        ),
-    },
-    "pg_statistic_ext": {"definition": sql.SQL("pg_get_statisticsobjdef(t.oid)")},
-    "pg_trigger": {"definition": sql.SQL("pg_get_triggerdef(t.oid)")},
-    "pg_type": {
-        "order of values": sql.SQL(
-            "case when t.typtype = 'e' then array_to_string(array(select quote_literal(e.enumlabel)"
-            " from pg_enum e where e.enumtypid = t.oid order by e.enumsortorder), ', ') end"
-        ),
-    },
-}
-
-_COMMENT: Final = sql.SQL(
-    "(select d.description from pg_description d where d.classoid = {catalog}::regclass"
-    " and d.objoid = {oid} and d.objsubid = {number})"
-)
-_LABEL: Final = sql.SQL(
-    "(select string_agg(l.provider || ': ' || l.label, '; ' order by l.provider collate \"C\")"
-    " from pg_seclabel l where l.classoid = {catalog}::regclass"
-    " and l.objoid = {oid} and l.objsubid = {number})"
-)
-_BOUND: Final = sql.SQL(
-    "(select string_agg(e.extname, ', ' order by e.extname collate \"C\") from pg_depend d"
-    " join pg_extension e on e.oid = d.refobjid where d.classid = {catalog}::regclass"
-    " and d.objid = {oid} and d.objsubid = {number} and d.deptype = 'x')"
-)
-_DATABASE_NOTES: Final = {
-    # Lines of our own, such as the mark `headwater: disposable`, are not the user's comment.
-    "comment": sql.SQL(
-        "(select nullif(array_to_string(array(select w.line from regexp_split_to_table("
-        "d.description, E'\\n') with ordinality w (line, nth) where not w.line ^@ 'headwater:'"
-        " order by w.nth), E'\\n'), '') from pg_shdescription d"
-        " where d.classoid = 'pg_database'::regclass and d.objoid = t.oid)"
-    ),
-    "security label": sql.SQL(
-        "(select string_agg(l.provider || ': ' || l.label, '; ' order by l.provider collate \"C\")"
-        " from pg_shseclabel l where l.classoid = 'pg_database'::regclass and l.objoid = t.oid)"
-    ),
-}
 
 
-def _extras(catalog: str, scope: Scope) -> Iterator[tuple[str, sql.Composable]]:
-    """Give the definitions and notes of a catalogue's objects."""
-    yield from _EXTRAS.get(catalog, {}).items()
-    if catalog == "pg_database":
-        yield from _DATABASE_NOTES.items()
-        return
-    oid, number = ("attrelid", "t.attnum") if catalog == "pg_attribute" else ("oid", "0")
-    home = "pg_class" if catalog == "pg_attribute" else catalog
-    notes = (
-        ("comment", _COMMENT, scope.commented),
-        ("security label", _LABEL, scope.labelled),
-        ("depends on extension", _BOUND, scope.bound),
+def built_in(columns: Iterable[Column], scope: Scope) -> Query:
+    """Give the query for grants on built-in objects that are not those which initdb made."""
+    parts = [
+        _granted_since(catalog, its_columns, column, scope)
+        for catalog, its_columns in by_catalog(columns).items()
+        if catalog in PLACES and catalog != "pg_default_acl" and is_read(catalog, its_columns)
+        for column in its_columns
+        if column.type == "aclitem[]" and column.readable and column.path not in COLUMNS
+    ]
+    return Query(catalog=BUILT_IN, columns=("grants",), text=sql.SQL(" union all ").join(parts))
+
+
+def _granted_since(
+    catalog: str, columns: Sequence[Column], acl: Column, scope: Scope
+) -> sql.Composed:
+    place = PLACES[catalog]
+    of_column = catalog == "pg_attribute"
+    oid = sql.Identifier("t", "attrelid" if of_column else "oid")
+    home = "pg_class" if of_column else catalog
+    conditions = [
+        _GRANTED_SINCE.format(
+            acl=sql.Identifier(acl.name),
+            oid=oid,
+            catalog=sql.Literal(home),
+            number=sql.SQL("t.attnum" if of_column else "0"),
+        )
+    ]
+    if home in scope.outside:
+        conditions.append(_not_outside(oid, home))
+    if catalog in _ALSO:
+        conditions.append(sql.SQL("not ({})").format(_ALSO[catalog]))
+    # initdb makes that schema when it has already noted what was granted.
+    conditions.append(sql.SQL("{} is distinct from 'information_schema'").format(place.schema))
+    return _select(
+        place, catalog, [grants(acl, _owner_of(catalog, columns), built_in=True)], conditions
     )
-    for name, text, noted in notes:
-        if catalog in noted:
-            yield (
-                name,
-                text.format(
-                    catalog=sql.Literal(home), oid=sql.Identifier("t", oid), number=sql.SQL(number)
-                ),
-            )

@@ -7,31 +7,13 @@ would be drift that nobody sees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 from psycopg import sql
 
 from headwater.errors import TargetError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Column:
-    """One column of a catalogue as the server declares it (see catalogs.sql)."""
-
-    catalog: str
-    shared: bool
-    name: str
-    type: str
-    refers_to: str | None
-    column_of: str | None
-    key: bool
-    readable: bool
-
-    @property
-    def path(self) -> str:
-        """Give `catalogue.column`."""
-        return f"{self.catalog}.{self.name}"
+from headwater.schema.column import Column
+from headwater.schema.grants import grants
 
 
 def rendered(column: Column, owner: str | None, relation: str | None) -> sql.Composable:
@@ -48,7 +30,7 @@ def rendered(column: Column, owner: str | None, relation: str | None) -> sql.Com
     if column.refers_to:
         return _reference(column, value)
     if column.type == "aclitem[]":
-        return _grants(column, value, owner)
+        return grants(column, owner)
     if column.type == "pg_node_tree":
         return _EXPRESSION.format(
             value=value, relation=sql.Identifier("t", relation) if relation else sql.SQL("0::oid")
@@ -75,7 +57,7 @@ _SORTED: Final = sql.SQL(
     "array(select x from unnest({value}) x order by x collate \"C\"), ', ') end"
 )
 _EXPRESSION: Final = sql.SQL("pg_get_expr({value}, {relation})")
-_HASHED: Final = "encode(sha256(convert_to({text}, 'UTF8')), 'hex')"
+_HASHED: Final = sql.SQL("left(encode(sha256(convert_to({value}, 'UTF8')), 'hex'), 16)")
 
 _PLAIN: Final[dict[str, sql.SQL]] = {
     '"char"': _TEXT,
@@ -108,6 +90,16 @@ _SPECIAL: Final[dict[str, sql.SQL]] = {
     "pg_attrdef.adbin": sql.SQL(
         "pg_get_expr({value}, case when a.attgenerated = '' then 0 else t.adrelid end)"
     ),
+    # plpgsql belongs to whoever ran initdb, whatever that role is called.
+    "pg_extension.extowner": sql.SQL(
+        "case when t.extname = 'plpgsql' and {value} = 10 then '<initdb>'"
+        " when {value} = %(owner)s::oid then '<owner>' else {value}::regrole::text end"
+    ),
+    # Nor do the constructors that come with a range type belong to who made it.
+    "pg_proc.proowner": sql.SQL(
+        "case when {value} = 10 and t.prosrc ~ '^(multi)?range_constructor' then '<initdb>'"
+        " when {value} = %(owner)s::oid then '<owner>' else {value}::regrole::text end"
+    ),
     "pg_attribute.atttypid": sql.SQL("format_type({value}, t.atttypmod)"),
     "pg_type.typbasetype": sql.SQL("format_type(nullif({value}, 0), t.typtypmod)"),
     # Sets: their order is the order in which they were given.
@@ -121,11 +113,18 @@ _SPECIAL: Final[dict[str, sql.SQL]] = {
     "pg_proc.proconfig": _SORTED,
     "pg_subscription.subpublications": _SORTED,
     # Secrets: a change is seen, the text never.
-    "pg_subscription.subconninfo": sql.SQL(_HASHED.replace("{text}", "{value}")),
-    "pg_user_mapping.umoptions": sql.SQL(_HASHED.replace("{text}", "{value}::text")),
+    "pg_subscription.subconninfo": _HASHED,
+    "pg_user_mapping.umoptions": sql.SQL(
+        "left(encode(sha256(convert_to(array_to_string(array(select x from unnest({value}) x"
+        " order by x collate \"C\"), ', '), 'UTF8')), 'hex'), 16)"
+    ),
     # Pending until the first contact with the publisher, then enabled.
     "pg_subscription.subtwophasestate": sql.SQL("nullif({value}, 'd')::text"),
     "pg_db_role_setting.setconfig": sql.SQL("substr(s.setting, strpos(s.setting, '=') + 1)"),
+    # libc's collations are noted for the encoding of the database.
+    "pg_collation.collencoding": sql.SQL(
+        "nullif({value}, pg_char_to_encoding(getdatabaseencoding()))::text"
+    ),
     # Flags of each key, not columns.
     "pg_index.indoption": _TEXT,
     "pg_proc.prosqlbody": sql.SQL("pg_get_function_sqlbody(t.oid)"),
@@ -215,51 +214,3 @@ def _column_names(column: Column, value: sql.Composable, relation: str) -> sql.C
     if column.type not in ("int2vector", "smallint[]"):
         raise _unknown(column)
     return _COLUMN_LIST.format(value=value, relation=sql.Identifier("t", relation))
-
-
-# --- grants -----------------------------------------------------------------------------------
-
-_DEFAULT_OF: Final[dict[str, sql.SQL]] = {
-    "pg_attribute": sql.SQL("'c'"),
-    "pg_class": sql.SQL("(case t.relkind when 'S' then 's' else 'r' end)::\"char\""),
-    "pg_foreign_data_wrapper": sql.SQL("'F'"),
-    "pg_foreign_server": sql.SQL("'S'"),
-    "pg_language": sql.SQL("'l'"),
-    "pg_largeobject_metadata": sql.SQL("'L'"),
-    "pg_namespace": sql.SQL("'n'"),
-    "pg_proc": sql.SQL("'f'"),
-    "pg_type": sql.SQL("'T'"),
-}
-"""Catalogue -> the letter under which acldefault() knows its objects."""
-
-_GRANTS: Final = sql.SQL(
-    "case when {unset} then null else coalesce((select string_agg(x.who || ': ' || x.what, '; '"
-    ' order by x.who collate "C") from (select'
-    " case g.grantee when 0 then 'PUBLIC' when %(owner)s::oid then '<owner>'"
-    " else g.grantee::regrole::text end"
-    " || case when g.grantor = {owner} then '' else ' by ' || case g.grantor"
-    " when %(owner)s::oid then '<owner>' else g.grantor::regrole::text end end as who,"
-    " string_agg(g.privilege_type || case when g.is_grantable then ' with grant option'"
-    " else '' end, ', ' order by g.privilege_type collate \"C\") as what"
-    " from aclexplode({value}) g group by g.grantee, g.grantor) x), 'nobody') end"
-)
-_AT_DEFAULT: Final = sql.SQL(
-    "{value} is null or ({value} @> acldefault({letter}, {owner})"
-    " and {value} <@ acldefault({letter}, {owner}))"
-)
-
-
-def _grants(column: Column, value: sql.Composable, owner: str | None) -> sql.Composable:
-    """Render an access list as sorted grants; the default, spelt out or not, says nothing.
-
-    The grants of a column are made by the owner of its relation, those of default privileges by
-    their role.
-    """
-    holder = sql.Identifier(*owner.split(".")) if owner else sql.SQL("0::oid")
-    letter = _DEFAULT_OF.get(column.catalog)
-    unset = (
-        _AT_DEFAULT.format(value=value, letter=letter, owner=holder)
-        if letter
-        else sql.SQL("{value} is null").format(value=value)
-    )
-    return _GRANTS.format(unset=unset, value=value, owner=holder)

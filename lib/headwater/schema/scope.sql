@@ -26,13 +26,18 @@ select d.oid::text as database,
        (select json_object_agg(catalog, oids)
           from (select classid::regclass::text as catalog, array_agg(objid)::text as oids
                   from outside group by classid) o)                 as outside,
-       array(select distinct case when objsubid > 0 then 'pg_attribute'
-                                  else classoid::regclass::text end
+       array(select distinct n.catalog
                from pg_description
-              where objoid >= 16384 or classoid in ('pg_namespace'::regclass,
-                                                    'pg_extension'::regclass))
-                                                                    as commented,
+              cross join lateral (select case when objsubid > 0 then 'pg_attribute'
+                                              when classoid = 'pg_largeobject'::regclass
+                                                   then 'pg_largeobject_metadata'
+                                              else classoid::regclass::text end as catalog) n
+              where objoid >= 16384
+                 or classoid in ('pg_namespace'::regclass, 'pg_extension'::regclass,
+                                 'pg_largeobject'::regclass))       as commented,
        array(select distinct case when objsubid > 0 then 'pg_attribute'
+                                  when classoid = 'pg_largeobject'::regclass
+                                       then 'pg_largeobject_metadata'
                                   else classoid::regclass::text end
                from pg_seclabel)                                    as labelled,
        array(select distinct classid::regclass::text

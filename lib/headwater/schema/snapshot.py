@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
@@ -19,27 +19,13 @@ from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from headwater.errors import TargetError
 from headwater.schema.catalog import CatalogObject, Facts, Row, Snapshot
+from headwater.schema.column import Column
 from headwater.schema.left_out import CATALOGS
-from headwater.schema.queries import Query, Scope, by_catalog, in_use, is_read, queries
-from headwater.schema.rendering import Column
+from headwater.schema.queries import Query, built_in, by_catalog, in_use, is_read, queries
+from headwater.schema.scope import Scope
+from headwater.schema.session import pin
 
 __all__ = ["CatalogObject", "Snapshot", "read_snapshot"]
-
-_PINS: Final = {
-    # What the server writes of expressions depends on all of these (museum, item 94).
-    "search_path": "pg_catalog, pg_temp",
-    "quote_all_identifiers": "off",
-    "datestyle": "ISO, YMD",
-    "timezone": "UTC",
-    "intervalstyle": "postgres",
-    "bytea_output": "hex",
-    "standard_conforming_strings": "on",
-    "extra_float_digits": "1",
-    # Compiling queries that run for milliseconds takes longer than running them.
-    "jit": "off",
-    "max_parallel_workers_per_gather": "0",
-}
-_PIN: Final = "select set_config(name, value, true) from unnest(%s::text[], %s::text[]) p (name, value)"
 
 
 def read_snapshot(
@@ -58,7 +44,9 @@ def read_snapshot(
     with connection.transaction(force_rollback=True):
         if idle:
             connection.execute("set transaction isolation level repeatable read, read only")
-        columns, scope = _read_plan(connection, history_table)
+        pin(connection)
+        columns = catalog_columns(connection)
+        scope = _read_scope(connection, history_table)
         facts = {
             catalog: Facts(catalog, (), {})
             for catalog, its_columns in by_catalog(columns).items()
@@ -76,22 +64,21 @@ def _sql(name: str) -> bytes:
     return files(__package__).joinpath(name).read_bytes()
 
 
-def _read_plan(
-    connection: psycopg.Connection[Any], history_table: str
-) -> tuple[list[Column], Scope]:
-    """Pin the session; ask what the catalogues look like, and what is not the schema."""
+def catalog_columns(connection: psycopg.Connection[Any]) -> list[Column]:
+    """Ask the server which columns its catalogues have, and what they point at."""
+    cursor = connection.cursor(row_factory=class_row(Column))
+    return cursor.execute(_sql("catalogs.sql"), prepare=False).fetchall()
+
+
+def _read_scope(connection: psycopg.Connection[Any], history_table: str) -> Scope:
+    """Ask which objects are not the schema, and where there are notes."""
     schema, _, table = history_table.rpartition(".")
     history = {
         "history_schema": schema or "public",
         "history_tables": [table, f"{table}_steps"],
     }
-    columns = connection.cursor(row_factory=class_row(Column))
-    scope = connection.cursor(row_factory=dict_row)
-    with connection.pipeline():
-        connection.execute(_PIN, (list(_PINS), list(_PINS.values())), prepare=False)
-        columns.execute(_sql("catalogs.sql"), prepare=False)
-        scope.execute(_sql("scope.sql"), history, prepare=False)
-    return columns.fetchall(), _scope(scope.fetchall()[0])
+    cursor = connection.cursor(row_factory=dict_row)
+    return _scope(cursor.execute(_sql("scope.sql"), history, prepare=False).fetchall()[0])
 
 
 def _scope(row: dict[str, Any]) -> Scope:
@@ -111,7 +98,7 @@ def _read_facts(
 ) -> Iterator[tuple[str, Facts]]:
     """Read every catalogue that holds anything, all in one round trip, keyed by identity."""
     used = connection.cursor(row_factory=scalar_row).execute(in_use(columns), prepare=False)
-    plan = queries(columns, scope, used.fetchall())
+    plan = [*queries(columns, scope, used.fetchall()), built_in(columns, scope)]
     cursors = [connection.cursor(row_factory=tuple_row) for _ in plan]
     with connection.pipeline():
         for query, cursor in zip(plan, cursors, strict=True):

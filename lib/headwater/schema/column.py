@@ -1,0 +1,24 @@
+"""A column of a catalogue, as the server declares it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of a catalogue as the server declares it (see catalogs.sql)."""
+
+    catalog: str
+    shared: bool
+    name: str
+    type: str
+    refers_to: str | None
+    column_of: str | None
+    key: bool
+    readable: bool
+
+    @property
+    def path(self) -> str:
+        """Give `catalogue.column`."""
+        return f"{self.catalog}.{self.name}"

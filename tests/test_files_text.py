@@ -1,0 +1,198 @@
+"""From bytes to the text that is hashed and run."""
+
+from __future__ import annotations
+
+import codecs
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headwater.files.text import checksum, line_at, normalise, place
+from headwater.model import Finding
+
+# A busy machine is no fault of the code.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+TEXT = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\x00\r"))
+
+
+def text_of(raw: bytes) -> str:
+    """Normalise bytes that must be fine."""
+    text = normalise(raw, "0001_a.sql")
+    assert isinstance(text, str)
+    return text
+
+
+def refusal_of(raw: bytes) -> Finding:
+    """Normalise bytes that must be refused, as something about the file's encoding."""
+    finding = normalise(raw, "0001_a.sql")
+    assert isinstance(finding, Finding)
+    assert (finding.rule, finding.file) == ("not-utf-8", "0001_a.sql")
+    assert finding.hint == "save the file as UTF-8"
+    return finding
+
+
+def test_plain_text_stays_as_it_is() -> None:
+    assert text_of("select 'é', '\t';\n\n".encode()) == "select 'é', '\t';\n\n"
+
+
+def test_one_leading_byte_order_mark_goes() -> None:
+    assert text_of(codecs.BOM_UTF8 + b"select 1;") == "select 1;"
+
+
+def test_a_second_byte_order_mark_stays_for_the_parser_to_refuse() -> None:
+    assert text_of(codecs.BOM_UTF8 * 2 + b"select 1;") == "\ufeffselect 1;"
+
+
+def test_a_byte_order_mark_in_the_middle_stays() -> None:
+    assert text_of(b"select '" + codecs.BOM_UTF8 + b"';") == "select '\ufeff';"
+
+
+def test_crlf_becomes_lf() -> None:
+    assert text_of(b"select 1;\r\nselect 2;\r\n") == "select 1;\nselect 2;\n"
+
+
+def test_a_lone_carriage_return_stays() -> None:
+    assert text_of(b"select '\r';\r\r\n") == "select '\r';\r\n"
+
+
+def test_nothing_else_is_touched() -> None:
+    text = " \t select 1  \n\n\n\x0b\x0c\u2028\u00a0"
+    assert text_of(text.encode()) == text
+
+
+def test_an_empty_file_is_an_empty_text() -> None:
+    assert text_of(b"") == text_of(codecs.BOM_UTF8) == ""
+
+
+@patient
+@given(TEXT)
+def test_neither_line_ends_nor_a_byte_order_mark_change_the_text(text: str) -> None:
+    assert text_of(codecs.BOM_UTF8 + text.replace("\n", "\r\n").encode()) == text
+
+
+# --- what is refused --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raw", "name"),
+    [
+        pytest.param(codecs.BOM_UTF16_LE + "select 1;".encode("utf-16-le"), "UTF-16", id="16-le"),
+        pytest.param(codecs.BOM_UTF16_BE + "select 1;".encode("utf-16-be"), "UTF-16", id="16-be"),
+        pytest.param(codecs.BOM_UTF32_LE + "select 1;".encode("utf-32-le"), "UTF-32", id="32-le"),
+        pytest.param(codecs.BOM_UTF32_BE + "select 1;".encode("utf-32-be"), "UTF-32", id="32-be"),
+        pytest.param(codecs.BOM_UTF16_LE, "UTF-16", id="nothing-but-the-mark"),
+    ],
+)
+def test_a_wide_encoding_is_refused_by_name(raw: bytes, name: str) -> None:
+    finding = refusal_of(raw)
+    assert finding.message == f"the file is {name}, not UTF-8 (byte offset 0)"
+    assert (finding.line, finding.column) == (1, 1)
+
+
+def test_utf_16_without_a_mark_is_refused_for_its_nul_bytes() -> None:
+    finding = refusal_of("select 1;".encode("utf-16-le"))
+    assert "NUL byte" in finding.message
+    assert (finding.line, finding.column) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "offset", "line", "column"),
+    [
+        pytest.param(b"\x00", 0, 1, 1, id="alone"),
+        pytest.param(b"create table a();\x00create table b();", 17, 1, 18, id="between"),
+        pytest.param(b"select 1;\n-- x\nab\x00", 17, 3, 3, id="third-line"),
+        pytest.param(b"select 1;\r\na\x00", 12, 2, 2, id="behind-crlf"),
+        pytest.param("\nééé\x00".encode(), 7, 2, 4, id="behind-letters-of-two-bytes"),
+        pytest.param(codecs.BOM_UTF8 + b"a\x00", 4, 1, 2, id="behind-a-byte-order-mark"),
+        pytest.param(b"\xe9\n\xe9\x00", 3, 2, 2, id="behind-what-is-no-text"),
+    ],
+)
+def test_a_nul_byte_is_refused_with_its_line(
+    raw: bytes, offset: int, line: int, column: int
+) -> None:
+    finding = refusal_of(raw)
+    assert finding.message == (
+        f"the file holds a NUL byte, which would cut it off there (byte offset {offset})"
+    )
+    assert (finding.line, finding.column) == (line, column)
+
+
+@pytest.mark.parametrize(
+    ("raw", "byte", "offset", "line", "column"),
+    [
+        pytest.param(b"select '\xe9';", "E9", 8, 1, 9, id="latin-1"),
+        pytest.param(b"-- a\n-- \x80\n", "80", 8, 2, 4, id="continuation-alone"),
+        pytest.param(b"-- \xc3\xa9\xc3\xa9\xff", "FF", 7, 1, 6, id="behind-letters"),
+        pytest.param(b"-- \xc3", "C3", 3, 1, 4, id="cut-off"),
+        pytest.param(b"-- \xc0\xaf", "C0", 3, 1, 4, id="overlong"),
+        pytest.param(b"-- \xed\xa0\x80", "ED", 3, 1, 4, id="surrogate"),
+        pytest.param(codecs.BOM_UTF8 + b"-- \xe9", "E9", 6, 1, 4, id="behind-a-mark"),
+        pytest.param(codecs.BOM_UTF8 + b"\n\xe9", "E9", 4, 2, 1, id="line-below-a-mark"),
+    ],
+)
+def test_a_byte_that_is_not_utf_8_is_refused_with_its_place(
+    raw: bytes, byte: str, offset: int, line: int, column: int
+) -> None:
+    finding = refusal_of(raw)
+    assert finding.message == f"the byte 0x{byte} is not UTF-8 (byte offset {offset})"
+    assert (finding.line, finding.column) == (line, column)
+
+
+# --- checksums and places ---------------------------------------------------------------------
+
+
+def test_the_checksum_never_changes() -> None:
+    # `printf 'create table t ();\n' | sha256sum`: what is stored in histories, for ever.
+    assert checksum("create table t ();\n") == (
+        "sha256-1:07274e3f2322c2f66f5f000edc19caa9311203312e5459991698c1081383d51c"
+    )
+
+
+def test_the_checksum_is_of_utf_8() -> None:
+    assert checksum("é") == (
+        "sha256-1:4a99557e4033c3539de2eb65472017cad5f9557f7a0625a09f1c3f6e2ba69c4c"
+    )
+
+
+def test_line_ends_do_not_change_the_checksum() -> None:
+    assert checksum(text_of(b"a\r\nb\r\n")) == checksum(text_of(b"a\nb\n"))
+
+
+def test_a_byte_order_mark_does_not_change_the_checksum() -> None:
+    assert checksum(text_of(codecs.BOM_UTF8 + b"a")) == checksum(text_of(b"a"))
+
+
+@pytest.mark.parametrize("edited", ["select 1; ", "select  1;", "select 1;\n", "Select 1;", ""])
+def test_every_other_edit_changes_the_checksum(edited: str) -> None:
+    assert checksum(edited) != checksum("select 1;")
+
+
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        pytest.param(0, (1, 1), id="first"),
+        pytest.param(2, (1, 3), id="line-end"),
+        pytest.param(3, (2, 1), id="second-line"),
+        pytest.param(5, (3, 1), id="behind-an-empty-line"),
+        pytest.param(7, (3, 3), id="end"),
+    ],
+)
+def test_a_place_counts_characters_from_1(position: int, expected: tuple[int, int]) -> None:
+    assert place("éé\nx\nyz", position) == expected
+
+
+@patient
+@given(TEXT, st.data())
+def test_a_place_leads_back_to_its_character(text: str, data: st.DataObject) -> None:
+    position = data.draw(st.integers(0, len(text)))
+    line, column = place(text, position)
+    assert (line_at(text, line) + "\n")[column - 1] == (text + "\n")[position]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"), [(1, "a"), (2, ""), (3, "b\u2028c"), (4, ""), (5, ""), (0, ""), (-1, "")]
+)
+def test_a_line_is_what_stands_between_two_line_feeds(line: int, expected: str) -> None:
+    assert line_at("a\n\nb\u2028c\n", line) == expected

@@ -1,0 +1,209 @@
+"""The lock: one runner at a time in one database, free again when its holder is gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import psycopg
+import pytest
+
+from headwater.errors import LockBusy, TargetError
+from headwater.model import Event, Said, Target
+from headwater.postgres import lock as locking
+from headwater.postgres.lock import migration_lock
+from headwater.postgres.run import migrate
+from headwater.settings import Settings
+from tests.conftest import FreshDatabase
+from tests.support import folder_with, query, recorded, tables, until, value
+
+KEYS = [4815162342, 1, 0, -1, 2**32, 2**31, -(2**31) - 5, 2**63 - 1, -(2**63)]
+
+
+@pytest.fixture
+def hasty(settings: Settings) -> Settings:
+    return replace(settings, wait_lock_ms=100)
+
+
+def test_a_second_runner_gives_up_and_names_the_holder(target: Target, hasty: Settings) -> None:
+    with migration_lock(target, hasty) as held, pytest.raises(LockBusy) as caught:
+        migration_lock(target, hasty).__enter__()
+    assert caught.value.exit_code == 5
+    assert caught.value.message == f"another runner works on {target}"
+    assert caught.value.detail.startswith(
+        f"process {held.info.backend_pid if not held.closed else ''}".strip()
+    )
+    assert f"(headwater lock as {target.user} from " in caught.value.detail
+    assert ", since 20" in caught.value.detail
+    assert "HEADWATER_WAIT_LOCK" in caught.value.hint
+
+
+def test_the_holder_is_named_by_its_process(target: Target, hasty: Settings) -> None:
+    with migration_lock(target, hasty) as held:
+        pid = held.info.backend_pid
+        with pytest.raises(LockBusy, match="another runner") as caught:
+            migration_lock(target, hasty).__enter__()
+    assert f"process {pid} (" in caught.value.detail
+
+
+def test_a_migrate_that_cannot_have_the_lock_does_nothing(target: Target, hasty: Settings) -> None:
+    folder = folder_with(hasty, {"0001_init.sql": "create schema app; create table app.t ();"})
+    with migration_lock(target, hasty), pytest.raises(LockBusy):
+        migrate(target, folder, hasty)
+    assert tables(target) == []
+    assert recorded(target, hasty) == []
+    migrate(target, folder, hasty)
+    assert recorded(target, hasty) == ["0001_init"]
+
+
+def test_a_second_runner_waits_for_the_first_and_says_so_once(
+    target: Target, settings: Settings
+) -> None:
+    said: list[Event] = []
+    with ThreadPoolExecutor(1) as pool:
+        with migration_lock(target, settings) as held:
+            pid = held.info.backend_pid
+            second = pool.submit(hold_and_release, target, settings, said)
+            until(lambda: said)
+            time.sleep(0.3)
+            assert not second.done()
+        assert second.result(timeout=10)
+    [event] = said
+    assert isinstance(event, Said)
+    assert event.message.startswith(f"waiting for process {pid} (headwater lock as ")
+
+
+def hold_and_release(target: Target, settings: Settings, said: list[Event]) -> bool:
+    with migration_lock(target, settings, said.append) as held:
+        return not held.closed
+
+
+def test_it_waits_no_longer_than_it_may(target: Target, settings: Settings) -> None:
+    with migration_lock(target, settings):
+        begun = time.monotonic()
+        with pytest.raises(LockBusy):
+            migration_lock(target, replace(settings, wait_lock_ms=300)).__enter__()
+        assert 0.3 <= time.monotonic() - begun < 5
+
+
+def test_the_lock_is_free_when_its_holder_is_done(target: Target, hasty: Settings) -> None:
+    for _ in range(3):
+        with migration_lock(target, hasty):
+            pass
+
+
+def test_the_lock_is_free_when_its_holder_raises(target: Target, hasty: Settings) -> None:
+    with pytest.raises(ZeroDivisionError), migration_lock(target, hasty):
+        1 / 0  # noqa: B018
+    with migration_lock(target, hasty):
+        pass
+
+
+def test_the_lock_is_free_when_its_holder_dies(target: Target, settings: Settings) -> None:
+    with migration_lock(target, settings) as held:
+        query(target, f"select pg_terminate_backend({held.info.backend_pid})")
+        with migration_lock(target, settings):
+            pass
+
+
+def test_the_waiting_runner_is_in_no_transaction(target: Target, settings: Settings) -> None:
+    """A runner that waited inside a statement would deadlock with every CONCURRENTLY."""
+    said: list[Event] = []
+    with ThreadPoolExecutor(1) as pool:
+        with migration_lock(target, settings):
+            pool.submit(hold_and_release, target, settings, said)
+            until(lambda: said)
+            states = query(
+                target,
+                "select distinct state, backend_xmin::text, wait_event_type from pg_stat_activity "
+                "where application_name = 'headwater lock' and datname = current_database()",
+            )
+            assert states == [("idle", None, "Client")]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_is_found_in_the_list_of_locks(target: Target, hasty: Settings, key: int) -> None:
+    with_key = replace(hasty, lock_key=key, wait_lock_ms=1)
+    with migration_lock(target, with_key) as held:
+        pid = held.info.backend_pid
+        assert value(target, f"select not pg_try_advisory_lock('{key}'::bigint)")
+        with pytest.raises(LockBusy) as caught:
+            migration_lock(target, with_key).__enter__()
+    assert f"process {pid} (" in caught.value.detail
+
+
+def test_a_lock_of_two_small_keys_is_another_lock(target: Target, hasty: Settings) -> None:
+    with psycopg.connect(target.conninfo, autocommit=True) as other:
+        other.execute("select pg_advisory_lock(1, 2)")
+        key = (1 << 32) + 2
+        with migration_lock(target, replace(hasty, lock_key=key)) as held:
+            pid = held.info.backend_pid
+            with pytest.raises(LockBusy) as caught:
+                migration_lock(target, replace(hasty, lock_key=key)).__enter__()
+    assert f"process {pid} (" in caught.value.detail
+
+
+def test_runners_with_other_keys_do_not_wait(target: Target, hasty: Settings) -> None:
+    with migration_lock(target, hasty), migration_lock(target, replace(hasty, lock_key=7)):
+        pass
+
+
+def test_two_databases_do_not_disturb_each_other(
+    target: Target, hasty: Settings, fresh_database: FreshDatabase
+) -> None:
+    with fresh_database() as url:
+        another = replace(target, conninfo=url)
+        with migration_lock(target, hasty), migration_lock(another, hasty):
+            pass
+
+
+def test_a_holder_in_another_database_is_not_named(
+    target: Target, hasty: Settings, fresh_database: FreshDatabase
+) -> None:
+    with fresh_database() as url, migration_lock(replace(target, conninfo=url), hasty) as other:
+        stranger = other.info.backend_pid
+        with migration_lock(target, hasty), pytest.raises(LockBusy) as caught:
+            migration_lock(target, hasty).__enter__()
+    assert f"process {stranger} " not in caught.value.detail
+
+
+def test_the_timeouts_of_the_database_do_not_end_the_lock(
+    target: Target, settings: Settings
+) -> None:
+    query(target, f"alter database {target.database} set idle_session_timeout = '50ms'")
+    with migration_lock(target, settings) as held:
+        time.sleep(0.2)
+        assert held.execute("select 1").fetchone() == (1,)
+
+
+def test_a_pooler_that_shares_its_sessions_is_refused(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such a pooler gives each statement another backend: the lock is on one that we do not have."""
+
+    def locked_elsewhere(connection: psycopg.Connection[object], key: int) -> bool:
+        return True
+
+    monkeypatch.setattr(locking, "_try_lock", locked_elsewhere)
+    with pytest.raises(TargetError, match="goes through a pooler"):
+        migration_lock(target, settings).__enter__()
+
+
+def test_many_runners_hold_it_one_after_the_other(target: Target, settings: Settings) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+    start = threading.Barrier(6)
+
+    def work(number: int) -> None:
+        start.wait()
+        with migration_lock(target, settings):
+            inside.append(number)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+    assert most == [1] * 6
