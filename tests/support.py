@@ -149,8 +149,7 @@ LEAKS = {
     ),
     "advisory lock": (
         "select pg_advisory_lock(99)",
-        "exists (select from pg_locks where pid = pg_backend_pid() "
-        "and locktype = 'advisory' and objid = 99)",
+        "exists (select from pg_locks where pid = pg_backend_pid() and objid = 99)",
     ),
     "listen": ("listen leak", "exists (select from pg_listening_channels())"),
     "held cursor": (

@@ -358,7 +358,8 @@ ALLOW = "-- headwater: allow a because b"
     [
         pytest.param(f"select 1;\n{ALLOW}\n", 2, 1, id="below-the-last-statement"),
         pytest.param(f"select 1; {ALLOW}\nselect 2;", 1, 11, id="behind-a-statement"),
-        pytest.param(f"select 'é',\n  {ALLOW}\n 2;", 2, 3, id="inside-a-statement"),
+        pytest.param(f"select 'é',\n  {ALLOW}\n 2; select 3;", 2, 3, id="inside-a-statement"),
+        pytest.param(f"select 1;\nselect 2\n{ALLOW}", 3, 1, id="behind-an-open-statement"),
         pytest.param(f"/* é */ {ALLOW}\nselect 2;", 1, 9, id="behind-another-comment"),
     ],
 )

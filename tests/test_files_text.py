@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.files.text import checksum, line_at, normalise, place
+from headwater.files.text import MAX_BYTES, checksum, line_at, normalise, place
 from headwater.model import Finding
 
 # A busy machine is no fault of the code.
@@ -72,6 +72,10 @@ def test_neither_line_ends_nor_a_byte_order_mark_change_the_text(text: str) -> N
     assert text_of(codecs.BOM_UTF8 + text.replace("\n", "\r\n").encode()) == text
 
 
+def test_the_largest_file_has_64_mebibytes() -> None:
+    assert MAX_BYTES == 67_108_864
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
@@ -130,6 +134,7 @@ def test_a_nul_byte_is_refused_with_its_line(
         pytest.param(b"-- \xed\xa0\x80", "ED", 3, 1, 4, id="surrogate"),
         pytest.param(codecs.BOM_UTF8 + b"-- \xe9", "E9", 6, 1, 4, id="behind-a-mark"),
         pytest.param(codecs.BOM_UTF8 + b"\n\xe9", "E9", 4, 2, 1, id="line-below-a-mark"),
+        pytest.param(b"\n" + codecs.BOM_UTF8 + b"\xe9", "E9", 4, 2, 2, id="mark-below"),
     ],
 )
 def test_a_byte_that_is_not_utf_8_is_refused_with_its_place(

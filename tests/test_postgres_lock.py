@@ -28,24 +28,15 @@ def hasty(settings: Settings) -> Settings:
 
 
 def test_a_second_runner_gives_up_and_names_the_holder(target: Target, hasty: Settings) -> None:
-    with migration_lock(target, hasty) as held, pytest.raises(LockBusy) as caught:
-        migration_lock(target, hasty).__enter__()
-    assert caught.value.exit_code == 5
-    assert caught.value.message == f"another runner works on {target}"
-    assert caught.value.detail.startswith(
-        f"process {held.info.backend_pid if not held.closed else ''}".strip()
-    )
-    assert f"(headwater lock as {target.user} from " in caught.value.detail
-    assert ", since 20" in caught.value.detail
-    assert "HEADWATER_WAIT_LOCK" in caught.value.hint
-
-
-def test_the_holder_is_named_by_its_process(target: Target, hasty: Settings) -> None:
     with migration_lock(target, hasty) as held:
         pid = held.info.backend_pid
-        with pytest.raises(LockBusy, match="another runner") as caught:
+        with pytest.raises(LockBusy) as caught:
             migration_lock(target, hasty).__enter__()
-    assert f"process {pid} (" in caught.value.detail
+    assert caught.value.exit_code == 5
+    assert caught.value.message == f"another runner works on {target}"
+    assert f"process {pid} (headwater lock as {target.user} from " in caught.value.detail
+    assert ", since 20" in caught.value.detail
+    assert "HEADWATER_WAIT_LOCK" in caught.value.hint
 
 
 def test_a_migrate_that_cannot_have_the_lock_does_nothing(target: Target, hasty: Settings) -> None:
@@ -111,16 +102,15 @@ def test_the_lock_is_free_when_its_holder_dies(target: Target, settings: Setting
 def test_the_waiting_runner_is_in_no_transaction(target: Target, settings: Settings) -> None:
     """A runner that waited inside a statement would deadlock with every CONCURRENTLY."""
     said: list[Event] = []
-    with ThreadPoolExecutor(1) as pool:
-        with migration_lock(target, settings):
-            pool.submit(hold_and_release, target, settings, said)
-            until(lambda: said)
-            states = query(
-                target,
-                "select distinct state, backend_xmin::text, wait_event_type from pg_stat_activity "
-                "where application_name = 'headwater lock' and datname = current_database()",
-            )
-            assert states == [("idle", None, "Client")]
+    with ThreadPoolExecutor(1) as pool, migration_lock(target, settings):
+        pool.submit(hold_and_release, target, settings, said)
+        until(lambda: said)
+        states = query(
+            target,
+            "select distinct state, backend_xmin::text, wait_event_type from pg_stat_activity "
+            "where application_name = 'headwater lock' and datname = current_database()",
+        )
+        assert states == [("idle", None, "Client")]
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -181,7 +171,7 @@ def test_the_timeouts_of_the_database_do_not_end_the_lock(
 def test_a_pooler_that_shares_its_sessions_is_refused(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a pooler gives each statement another backend: the lock is on one that we do not have."""
+    """It gives each statement another backend: the lock is on one that we do not have."""
 
     def locked_elsewhere(connection: psycopg.Connection[object], key: int) -> bool:
         return True

@@ -1,10 +1,11 @@
-"""Running: the record is true, whatever the file, the session, another runner or the server does."""
+"""Running: the record is true, whatever file, session, other runners and server do."""
 
 from __future__ import annotations
 
 import os
 import signal
 import threading
+import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,6 +25,7 @@ from headwater.errors import (
 )
 from headwater.model import Event, Said, Target
 from headwater.postgres import run as runner
+from headwater.postgres import wire
 from headwater.postgres.connect import Connection, with_database
 from headwater.postgres.run import migrate
 from headwater.postgres.wire import Reply
@@ -179,7 +181,7 @@ TEXTS = {
     "DO block": "create table app.b (i int); do $$ begin insert into app.b values (1); end; $$",
     "BEGIN ATOMIC": "create table app.b (i int); create function app.f(i int) returns int "
     "language sql begin atomic select i; select i + 1; end; insert into app.b values (app.f(0))",
-    "per cent signs": "create table app.b (i int); insert into app.b select 1 where 'a%s' like 'a%'",
+    "per cent signs": "create table app.b (i int); insert into app.b select 1 where '%s' like '%'",
     "long": "create table app.b (i int);" + " " * 1_000_000 + "insert into app.b values (1)",
 }
 
@@ -226,7 +228,25 @@ def test_files_behind_a_failed_one_are_not_tried(target: Target, settings: Setti
     assert tables(target) == ["t"]
 
 
-NON_ASCII = "comment on table app.t is 'Größe – 大きさ 😀';\n"
+NON_ASCII = "comment on table app.t is 'Größe, 大きさ, 😀';\n"
+
+DO_BLOCK = """\
+-- it's no quote
+select 1;
+do language plpgsql $x$
+begin
+  -- first
+  perform 1;
+  raise exception 'no' using hint = 'try', detail = 'why';
+end $x$;
+"""
+FUNCTION = """\
+create function app.f() returns int language plpgsql as $$
+begin
+return 1 / 0;
+end $$;
+"""
+DEFERRED = "create table app.b (i int references app.t deferrable initially deferred);\n"
 
 FAILURES = {
     "syntax that only the server refuses": (
@@ -260,8 +280,7 @@ FAILURES = {
         ["  \t\tnothing;", "  \t\t^"],
     ),
     "a DO block": (
-        "-- it's no quote\nselect 1;\ndo language plpgsql $x$\nbegin\n  -- first\n"
-        "  perform 1;\n  raise exception 'no' using hint = 'try', detail = 'why';\nend $x$;",
+        DO_BLOCK,
         "0002_fails.sql:7:3: no",
         ["    raise exception 'no'", "    ^", "detail: why", "hint: try"],
     ),
@@ -276,14 +295,12 @@ FAILURES = {
         ["    perfrom 1;", "    ^"],
     ),
     "inside a function": (
-        "create function app.f() returns int language plpgsql as $$\nbegin\nreturn 1 / 0;\nend $$;\n"
-        "select app.f();",
+        FUNCTION + "select app.f();",
         "0002_fails.sql:5:1: division by zero",
         ["  select app.f();", "PL/pgSQL function app.f() line 3 at RETURN"],
     ),
     "a deferred constraint": (
-        "create table app.b (i int references app.t deferrable initially deferred);\n"
-        "insert into app.b values (7);",
+        DEFERRED + "insert into app.b values (7);",
         "0002_fails.sql failed at its end: ",
         ["detail: Key (i)=(7) is not present", "SQLSTATE 23503"],
     ),
@@ -342,7 +359,7 @@ def test_the_record_and_the_post_condition_do_not_care_what_the_file_set(
     target: Target, settings: Settings
 ) -> None:
     query(target, "create table seen (who text); revoke all on seen from public")
-    verify = """select count(*) = 0 and 'ä' = U&'\\00e4' as "nothing is seen – 大" from seen"""
+    verify = """select count(*) = 0 and 'ä' = U&'\\00e4' as "nothing is seen: 大" from seen"""
     names = ["role", "session authorization", "search_path", "client_encoding"]
     files = {"0000_setup.sql": LEAK_SETUP}
     for number, name in enumerate(names, start=1):
@@ -463,9 +480,11 @@ def test_it_gives_up_after_so_many_times_and_nothing_changed(
 ) -> None:
     migrated(target, settings, INIT)
     impatient(monkeypatch, 3)
-    with session(target) as other, pytest.raises(LockBusy, match="3 times") as caught:
+    folder = folder_with(settings, INIT | ALTER)
+    with session(target) as other:
         other.execute("select * from app.t")
-        migrate(target, folder_with(settings, INIT | ALTER), replace(settings, lock_timeout_ms=50))
+        with pytest.raises(LockBusy, match="3 times") as caught:
+            migrate(target, folder, replace(settings, lock_timeout_ms=50))
     assert caught.value.exit_code == 5
     assert "(somebody else as " in caught.value.detail
     assert recorded(target, settings) == ["0001_init"]
@@ -478,9 +497,11 @@ def test_the_lock_timeout_of_the_header_counts(
     migrated(target, settings, INIT)
     impatient(monkeypatch, 1)
     files = INIT | {"0002_alter.sql": "-- headwater: lock-timeout 30ms\n" + ALTER["0002_alter.sql"]}
-    with session(target) as other, pytest.raises(LockBusy, match="no lock within 30 ms"):
+    folder = folder_with(settings, files)
+    with session(target) as other:
         other.execute("select * from app.t")
-        migrate(target, folder_with(settings, files), replace(settings, lock_timeout_ms=60_000))
+        with pytest.raises(LockBusy, match="no lock within 30 ms"):
+            migrate(target, folder, replace(settings, lock_timeout_ms=60_000))
 
 
 def test_a_deadlock_is_tried_again(
@@ -718,7 +739,7 @@ def test_a_commit_whose_answer_was_lost_counts_as_applied_and_the_run_goes_on(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch, verify: str
 ) -> None:
     migrated(target, settings, INIT)
-    send = runner.send
+    send = wire.send
     lost: list[bytes] = []
 
     def lose_the_answer(connection: Connection, message: bytes) -> Reply:
@@ -742,7 +763,7 @@ def test_a_commit_that_lands_while_the_server_is_asked_is_not_called_a_failure(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrated(target, settings, INIT)
-    send, is_working = runner.send, runner._is_working
+    send, is_working = wire.send, runner._is_working
     pending: list[tuple[Connection, bytes]] = []
 
     def cut_before_the_server_ends(connection: Connection, message: bytes) -> Reply:
@@ -771,7 +792,7 @@ def test_a_server_that_cannot_be_asked_means_unknown(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrated(target, settings, INIT)
-    monkeypatch.setattr(runner.time, "sleep", lambda _seconds: None)
+    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
     monkeypatch.setattr(runner, "_is_working", lambda *_: True)
     files = INIT | {"0002_b.sql": "select pg_terminate_backend(pg_backend_pid());"}
     with pytest.raises(OutcomeUnknown) as caught:

@@ -167,7 +167,8 @@ def test_its_databases_are_disposable_and_have_the_extensions(shared: Place) -> 
                "where datname = current_database()") == "headwater: disposable"  # fmt: skip
     assert one(
         access,
-        "select count(*) from pg_available_extensions where name in ('vector', 'pgcrypto', 'pg_trgm')",
+        "select count(*) from pg_available_extensions "
+        "where name in ('vector', 'pgcrypto', 'pg_trgm')",
     ) == 3  # fmt: skip
     assert one(access, "show fsync") == "off"
 
@@ -423,7 +424,7 @@ def test_it_listens_on_loopback_only_and_has_no_socket(shared: Place) -> None:
 
 
 def listening(port: int) -> set[str]:
-    """Give the addresses that somebody listens on, as /proc/net writes them (127.0.0.1 backwards)."""
+    """Give the addresses that somebody listens on, as /proc/net writes them: backwards."""
     found = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         for line in Path(table).read_text().splitlines()[1:]:

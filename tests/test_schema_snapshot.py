@@ -13,7 +13,7 @@ from psycopg import sql
 
 from headwater.errors import TargetError
 from headwater.schema.column import Column
-from headwater.schema.diff import compare, describe
+from headwater.schema.diff import compare, describe, unmanaged_schemas
 from headwater.schema.identities import PLACES
 from headwater.schema.left_out import CATALOGS, COLUMNS, ROWS
 from headwater.schema.queries import by_catalog, is_read
@@ -248,6 +248,29 @@ def test_bookkeeping_may_have_another_name(fresh_database: FreshDatabase) -> Non
     assert [each.object for each in compare(before, after, schemas=["meta"])] == [
         "schema meta",
         "table meta.t",
+    ]
+
+
+def test_a_public_that_no_file_has_touched_is_not_managed(
+    connection: Connection, built: Snapshot
+) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("create table public.theirs (a int)")
+        connection.execute("grant create on schema public to public")
+        actual = snapshot(connection)
+    assert drift(built, actual) == []
+    assert unmanaged_schemas(built, actual, ["kb"]) == ("public",)
+    assert unmanaged_schemas(built, built, ["kb"]) == ()
+
+
+def test_a_public_that_a_file_has_touched_is_compared(
+    connection: Connection, built: Snapshot
+) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute("revoke usage on schema public from public")
+        expected = snapshot(connection)
+    assert drift(expected, built) == [
+        "schema public: grants (default) -> PUBLIC: USAGE; pg_database_owner: ALL"
     ]
 
 

@@ -486,9 +486,8 @@ def test_the_private_server_is_started_stopped_and_destroyed(tmp_path: Path) -> 
         project.invoke("db.stop").said("is stopped")
         with pytest.raises(psycopg.OperationalError):
             psycopg.connect(url)
-        # The next command starts it again, on the same port, with its data.
-        project.invoke("status --check")
-        assert project.invoke("db.url").out.strip() == url
+        # The next command starts it again, with its data.
+        project.invoke("status --check").said("starting the private PostgreSQL", "3 applied")
         assert project.invoke("db.destroy --json").json["changed"] is True
         project.invoke("db.destroy").said("there is no private server")
 

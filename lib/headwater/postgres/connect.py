@@ -112,6 +112,8 @@ def connect(target: Target, *, purpose: str) -> Generator[Connection]:
 def _open(target: Target, purpose: str) -> Connection:
     options: dict[str, Any] = {
         "fallback_application_name": f"headwater {purpose}",
+        # From the first answer on: of a database in SQL_ASCII the driver would give bytes.
+        "client_encoding": "UTF8",
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
@@ -124,7 +126,7 @@ def _open(target: Target, purpose: str) -> Connection:
                 target.conninfo, autocommit=True, prepare_threshold=None, **options
             )
     except psycopg.Error as error:
-        raise unreachable(target, error) from error.with_traceback(None)
+        raise unreachable(target, error) from _without_secrets(error, target)
 
 
 @contextmanager
@@ -158,6 +160,12 @@ def unreachable(target: Target, error: psycopg.Error) -> Unreachable:
         or "the server closed the connection",
         hint=_hint_for(str(error), target),
     )
+
+
+def _without_secrets(error: psycopg.Error, target: Target) -> psycopg.Error:
+    """Give the driver's error, or one of its kind where its text holds a secret."""
+    text = redacted(str(error), target)
+    return error.with_traceback(None) if text == str(error) else type(error)(text)
 
 
 def redacted(text: str, target: Target) -> str:
@@ -197,7 +205,7 @@ def pin_for_bookkeeping(connection: Connection, *, lock_timeout_ms: int = 0) -> 
 
 @contextmanager
 def only_catalog_names(connection: Connection) -> Generator[None]:
-    """Search nothing but pg_catalog for as long as it is entered; one transaction when there is none.
+    """Search nothing but pg_catalog while it is entered, in one transaction.
 
     An operator or a type of somebody's schema that stands ahead in search_path would else decide
     what we read: `oid = integer` has no exact match in pg_catalog, and any exact match wins.

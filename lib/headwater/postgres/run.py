@@ -102,7 +102,7 @@ def pending(target: Target, folder: MigrationFolder, settings: Settings) -> tupl
     return tuple(step.version for step in status(target, folder, settings).steps)
 
 
-def migrate(
+def migrate(  # noqa: PLR0913 - each is named by its caller
     target: Target,
     folder: MigrationFolder,
     settings: Settings,
@@ -288,9 +288,9 @@ def _run_in_transaction(job: Job, session: Sessions) -> MigrationResult:
                     hint="try again at a quieter time, or end the session that holds the lock",
                 ) from error
             reason = "\n".join(filter(None, [error.diag.message_primary, blockers]))
-            job.notify(Said(message=f"{job.migration.version}: {reason}; "
-                                    f"attempt {attempt + 1} of {LOCK_ATTEMPTS} in {pause:.1f} s"))  # fmt: skip
-            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            again = f"attempt {attempt + 1} of {LOCK_ATTEMPTS} in {pause:.1f} s"
+            job.notify(Said(message=f"{job.migration.version}: {reason}; {again}"))
+            time.sleep(pause * random.uniform(0.5, 1.0))
             pause = min(pause * 2, _LONGEST_PAUSE_S)
     raise AssertionError("unreachable")
 
@@ -539,7 +539,7 @@ def _record_without_transaction(job: Job, session: Sessions, elapsed: int) -> No
         raise HalfDone(
             f"{broken.file}:{broken.line}: {broken.message}",
             detail=f"{broken.source}\n{done}",
-            hint="make it true, or mend the post-condition, and run the same command: it asks again",
+            hint="make it true, or mend the post-condition; the same command asks again",
         )
     record = job.record(connection, sql.Literal(elapsed))
     record += history.forget_steps(connection, job.settings, migration.version)

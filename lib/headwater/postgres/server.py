@@ -161,7 +161,8 @@ def stop(server: PrivateServer) -> bool:
     if not server.folder.exists():
         return False
     with file_lock(server.lock_file):
-        return any([_stop_cluster(cluster) for cluster in server.clusters])
+        stopped = [_stop_cluster(cluster) for cluster in server.clusters]
+        return any(stopped)
 
 
 def destroy(server: PrivateServer) -> bool:

@@ -88,8 +88,8 @@ def facts(error: psycopg.Error) -> str:
     return "\n".join(lines)
 
 
-# The server says goodbye: admin shutdown, crash shutdown, cannot connect now, database dropped, idle
-# session and transaction timeouts. (Appendix A of the manual: class 57, 25P03 and 25P04.)
+# The server says goodbye: admin shutdown, crash shutdown, cannot connect now, database dropped,
+# idle session and transaction timeouts. (Appendix A of the manual: class 57, 25P03 and 25P04.)
 _SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
 
 
@@ -116,7 +116,7 @@ def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
                         hint="try again when the other session is done")  # fmt: skip
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return TargetError(f"{doing}: the role lacks a right", detail=facts(error),
-                           hint="use the role that owns the schema, or have the right granted")  # fmt: skip
+                           hint="use the role that owns the schema, or have it granted")  # fmt: skip
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return TargetError(f"{doing}: the server or the role is read-only", detail=facts(error),
                            hint="name the primary in DATABASE_URL")  # fmt: skip

@@ -27,7 +27,7 @@ from headwater.schema.echoes import Differences, tells, without_echoes
 
 _PRISTINE_PUBLIC: Final = {
     "owner": "pg_database_owner",
-    "grants": "PUBLIC: USAGE; pg_database_owner: CREATE, USAGE",
+    "grants": "PUBLIC: USAGE; pg_database_owner: ALL",
     "comment": "standard public schema",
 }
 """The schema `public` as initdb makes it, since PostgreSQL 15: no file has touched it."""
@@ -80,7 +80,8 @@ def describe(change: Change) -> str:
         return f"{change.object}: missing in the database"
     if change.change is ChangeKind.EXTRA:
         return f"{change.object}: in the database, not in the files"
-    before, after = _shortened(change.before, change.after)
+    nothing = "(default)" if change.attribute == "grants" else "(none)"
+    before, after = _shortened(change.before or nothing, change.after or nothing)
     return f"{change.object}: {change.attribute} {before} -> {after}"
 
 
@@ -238,18 +239,14 @@ _LONG: Final = 60
 _CONTEXT: Final = 20
 
 
-def _shortened(before: str | None, after: str | None) -> tuple[str, str]:
+def _shortened(before: str, after: str) -> tuple[str, str]:
     """Bring two values on one line each, cut down to where they differ if they are long."""
-    mine, theirs = _one_line(before), _one_line(after)
+    mine, theirs = " ".join(before.split()), " ".join(after.split())
     if max(len(mine), len(theirs)) <= _LONG:
         return mine, theirs
     head = max(0, _common(mine, theirs) - _CONTEXT)
     tail = max(0, _common(mine[head:][::-1], theirs[head:][::-1]) - _CONTEXT)
     return _cut(mine, head, tail), _cut(theirs, head, tail)
-
-
-def _one_line(value: str | None) -> str:
-    return "(none)" if value is None or value == "" else " ".join(value.split())
 
 
 def _common(mine: str, theirs: str) -> int:

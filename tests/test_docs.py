@@ -1,0 +1,299 @@
+"""The pages say what is so: tasks, flags, links, settings, rules, JSON and exit codes."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tasks
+from headwater import errors
+from headwater.checks.rules import RULES
+from headwater.errors import HeadwaterError
+from headwater.model import ChangeKind, How, Outcome, Severity, State, Target
+from headwater.report import workflow
+from headwater.settings import LIBPQ_KEYWORDS, VARIABLES, Settings
+from tests.projects import Project, make_project
+from tests.support import query
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted(ROOT.glob("docs/*.md"))]
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def section(page: str, heading: str) -> str:
+    """Give what stands below a heading, up to the next one of any level."""
+    found = re.search(
+        rf"^#+ {re.escape(heading)}\n(.*?)(?=^#|\Z)", text_of(page), re.MULTILINE | re.DOTALL
+    )
+    assert found, f"{page} has no heading {heading!r}"
+    return found[1]
+
+
+def rows(text: str) -> list[list[str]]:
+    """Give the cells of every table row whose first cell is a code span or a number."""
+    lines = (line for line in text.splitlines() if re.match(r"\| (?:`|\d)", line))
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def codes(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)
+
+
+# --- tasks and flags --------------------------------------------------------------------------
+
+_CALL = re.compile(r"(?<![\w.])invoke (?P<task>[a-z]+(?:\.[a-z]+)?)(?P<rest>[^`\n;|]*)")
+
+
+def flags_of(task: str) -> set[str]:
+    arguments = tasks.namespace[task].get_arguments()
+    return {f"--{argument.name.replace('_', '-')}" for argument in arguments}
+
+
+def calls(text: str) -> Iterator[tuple[str, str]]:
+    """Find every `invoke TASK …`, whether in a sentence, a block or a table."""
+    return ((match["task"], match["rest"]) for match in _CALL.finditer(text))
+
+
+@every_page
+def test_every_task_and_flag_on_a_page_exists(page: Path) -> None:
+    for task, rest in calls(page.read_text(encoding="utf-8")):
+        assert task in tasks.namespace.task_names, f"{page.name}: there is no task {task}"
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= flags_of(task), f"{task}{rest}"
+
+
+def test_every_flag_beside_a_task_in_the_readme_is_a_flag_of_it() -> None:
+    for line in section("README.md", "Tasks").splitlines():
+        for task, _ in calls(line.partition(" | ")[0]):
+            assert set(re.findall(r"`(--[a-z-]+)", line)) <= flags_of(task), line
+
+
+def test_the_readme_lists_every_task() -> None:
+    named = {task for task, _ in calls(section("README.md", "Tasks"))}
+    assert named == set(tasks.namespace.task_names)
+
+
+def test_the_readme_says_which_tasks_take_json() -> None:
+    documented = set(re.findall(r"^### ([a-z.]+)$", text_of("docs/json.md"), re.MULTILINE))
+    assert documented == {name for name in tasks.namespace.task_names if "--json" in flags_of(name)}
+
+
+# --- links ------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """Give the anchor of each heading, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@every_page
+def test_every_link_points_at_something(page: Path) -> None:
+    for link in re.findall(r"\]\(([^)]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name}: {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name}: {link}"
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {
+        (ROOT / link.partition("#")[0])
+        for link in re.findall(r"\]\(([^)]+)\)", text_of("README.md"))
+    }
+    assert set(PAGES) - {README} <= linked
+
+
+def test_the_pages_that_messages_name_are_there() -> None:
+    for source in [*ROOT.glob("lib/**/*.py"), ROOT / ".env.example"]:
+        for name in re.findall(r"docs/[\w-]+\.md|[A-Z]+\.md", source.read_text(encoding="utf-8")):
+            assert (ROOT / name).exists(), f"{source.name} names {name}"
+
+
+# --- settings, rules, words -------------------------------------------------------------------
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    listed = rows(section("docs/settings.md", "All settings"))
+    assert [codes(row[0])[0] for row in listed] == [variable.name for variable in VARIABLES]
+    defaults = {codes(row[0])[0]: row[2].strip("`") for row in listed}
+    standard = Settings(root=ROOT, migrations=ROOT / "migrations")
+    assert defaults["HEADWATER_SCHEMAS"] == ",".join(standard.schemas)
+    assert defaults["HEADWATER_HISTORY_TABLE"] == standard.history
+    assert defaults["HEADWATER_LOCK_KEY"] == str(standard.lock_key)
+    assert defaults["HEADWATER_LOCK_TIMEOUT"] == f"{standard.lock_timeout_ms // 1000}s"
+    assert defaults["HEADWATER_WAIT_LOCK"] == f"{standard.wait_lock_ms // 1000}s"
+
+
+def test_every_variable_of_libpq_that_may_stand_in_dotenv_is_listed() -> None:
+    _, _, understood = section("docs/settings.md", "libpq's variables").partition("In `.env`")
+    assert set(re.findall(r"PG[A-Z_]+", understood)) == set(LIBPQ_KEYWORDS)
+
+
+_EMITTED = re.compile(
+    r"""(?:rule=|_find\(\s*|return \(\s*|yield \(\s*)"([a-z]+(?:-[a-z0-9]+)*)","""
+)
+
+
+def test_every_rule_that_files_can_break_is_on_the_page_of_lint() -> None:
+    sources = (path.read_text(encoding="utf-8") for path in ROOT.glob("lib/headwater/files/*.py"))
+    emitted = {rule for source in sources for rule in _EMITTED.findall(source)}
+    assert {"syntax", "bad-name", "not-utf-8", "name-clash", "copy-stdin"} <= emitted
+    # That one is about where a file is built, and told by verify.
+    mentioned = set(re.findall(r"[a-z]+(?:-[a-z0-9]+)*", text_of("docs/lint.md")))
+    assert emitted - {"server-wide"} <= mentioned
+
+
+def test_the_readme_gives_as_many_tables_as_the_checks_require() -> None:
+    shape = text_of("migrations/checks/shape.sql")
+    required = [re.search(rf'"{schema} has (\d+) tables"', shape) for schema in ("kb", "core")]
+    numbers = " + ".join(found[1] for found in required if found)
+    assert f"{numbers} tables" in text_of("README.md")
+
+
+def test_words_of_a_closed_set_are_all_listed() -> None:
+    parts = "docs/json.md"
+    cells = {row[0].strip("`"): codes(row[1]) for row in rows(section(parts, "A line"))}
+    assert set(cells["outcome"]) == {outcome.value for outcome in Outcome}
+    cells = {row[0].strip("`"): codes(row[1]) for row in rows(section(parts, "A change"))}
+    assert set(cells["change"]) == {kind.value for kind in ChangeKind}
+    cells = {row[0].strip("`"): codes(row[1]) for row in rows(section(parts, "A finding"))}
+    assert set(cells["severity"]) == {severity.value for severity in Severity}
+    cells = {row[0].strip("`"): codes(row[1]) for row in rows(section(parts, "An entry"))}
+    assert set(cells["how"]) == {how.value for how in How}
+    states = [codes(row[0])[0] for row in rows(section("docs/migration-files.md", "History"))]
+    assert {state.value for state in State} <= set(states)
+
+
+# --- exit codes -------------------------------------------------------------------------------
+
+
+def kinds_of_error(kind: type[HeadwaterError] = HeadwaterError) -> Iterator[type[HeadwaterError]]:
+    for below in kind.__subclasses__():
+        if below.__module__ == errors.__name__:
+            yield below
+            yield from kinds_of_error(below)
+
+
+def test_every_error_code_is_listed_with_its_exit_code() -> None:
+    documented = {
+        codes(row[0])[0]: int(row[1])
+        for row in rows(section("docs/json.md", "Exit codes"))
+        if row[0].startswith("`")
+    }
+    assert documented == {kind.code: kind.exit_code for kind in kinds_of_error()}
+
+
+def test_every_exit_code_is_listed() -> None:
+    ours = {kind.exit_code for kind in kinds_of_error()}
+    ours |= {0, 1, workflow.BUG, workflow.INTERRUPTED, workflow.TERMINATED}
+    table = rows(section("docs/json.md", "Exit codes"))
+    assert [int(row[0]) for row in table if row[0].isdigit()] == sorted(ours)
+
+
+# --- JSON -------------------------------------------------------------------------------------
+
+Fields = dict[str, str]
+
+
+def fields(heading: str) -> Fields:
+    """Give the documented fields of a part: name -> what the page says about it."""
+    return {codes(row[0])[0]: row[1] for row in rows(section("docs/json.md", heading))}
+
+
+PARTS = {
+    "the-target": "The target",
+    "a-result": "A result",
+    "an-entry": "An entry",
+    "a-line": "A line",
+    "a-change": "A change",
+    "a-finding": "A finding",
+}
+
+
+def require_documented(form: dict[str, Any], documented: Fields, where: str) -> set[str]:
+    """Require exactly the documented fields, and those of every part; give the parts seen."""
+    assert set(form) == set(documented), where
+    seen = set[str]()
+    for name, description in documented.items():
+        part = re.search(r"\(#([a-z-]+)\)", description)
+        if not part or part[1] not in PARTS:
+            continue
+        inner = form[name] if isinstance(form[name], list) else [form[name]]
+        for one in inner:
+            seen |= {part[1]} | require_documented(one, fields(PARTS[part[1]]), f"{where}.{name}")
+    return seen
+
+
+def require_task(form: dict[str, Any], task: str, *, target: bool = False) -> set[str]:
+    assert form["task"] == task
+    always: Fields = {"ok": "", "task": ""}
+    if target:
+        always["target"] = "(#the-target)"
+    return require_documented(form, always | fields(task), task)
+
+
+def require_error(form: dict[str, Any], task: str, code: str) -> None:
+    assert (form["ok"], form["task"], form["error"]["code"]) == (False, task, code)
+    documented = fields("The error")
+    findings = documented.pop("findings")
+    if code in ("files", "history"):
+        documented["findings"] = findings
+    require_documented(form["error"], documented, f"error of {task}")
+    assert set(form) == {"ok", "task", "error"}
+
+
+FIRST = "create schema app;\ncreate table app.documents (id bigint primary key, title text);\n"
+INDEX = "create index documents_title_idx on app.documents (title);\n"
+
+
+def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target: Target) -> None:
+    project = make_project(tmp_path, {"20240101_first.sql": FIRST}, target)
+    seen = require_task(project.invoke("migrate --json").json, "migrate", target=True)
+    project.write({"migrations/20240201_index.sql": INDEX})
+    query(target, "alter table app.documents add column colour text")
+    seen |= require_task(project.invoke("verify --json", code=1).json, "verify", target=True)
+    seen |= require_task(project.invoke("lint --json").json, "lint", target=True)
+    require_task(project.invoke("lint --all --json").json, "lint")
+    seen |= require_task(project.invoke("onboard --json", code=1).json, "onboard", target=True)
+    seen |= require_task(project.invoke("reset --json").json, "reset", target=True)
+    require_task(project.invoke("migration.new add_owner --json").json, "migration.new")
+    mark = project.invoke(f"db.disposable {target.database} --json").json
+    require_task(mark, "db.disposable")
+    project.write({"migrations/20240201_index.sql": f"-- edited\n{INDEX}"})
+    seen |= require_task(project.invoke("status --json").json, "status", target=True)
+    require_error(project.invoke("migrate --json", code=2).json, "migrate", "history")
+    wrong = project.invoke("db.disposable another --json", code=2).json
+    require_error(wrong, "db.disposable", "unsafe-target")
+    assert seen == set(PARTS), "a part was never seen"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("pg0") is None, reason="the private server is not installed"
+)
+def test_the_tasks_of_the_private_server_print_the_fields_that_are_documented(
+    tmp_path: Path,
+) -> None:
+    project: Project = make_project(tmp_path, {"20240101_first.sql": FIRST})
+    try:
+        require_task(project.invoke("db.start --json").json, "db.start")
+        require_task(project.invoke("db.stop --json").json, "db.stop")
+    finally:
+        destroyed = project.invoke("db.destroy --json").json
+    require_task(destroyed, "db.destroy")
+
+
+def test_rules_have_pages() -> None:
+    assert {rule.doc.partition("#")[0] for rule in RULES} == {"docs/lint.md"}
