@@ -368,6 +368,12 @@ def test_an_allow_that_covers_no_statement_is_misplaced(text: str, line: int, co
     assert refusals(text) == [(line, column, message)]
 
 
+def test_a_misplaced_allow_that_is_badly_written_is_told_how_it_is_written() -> None:
+    [(line, column, message)] = refusals("select 1;\n-- headwater: allow a")
+    assert (line, column) == (2, 1)
+    assert message == "allow is written: -- headwater: allow RULE because REASON"
+
+
 def test_a_fault_of_a_directive_has_its_column_and_its_line() -> None:
     text = "select 'é';  -- headwater: no-transaction"
     [(line, column, message)] = refusals(text)

@@ -267,7 +267,7 @@ def test_a_text_is_parsed_or_explained() -> None:
 @pytest.mark.parametrize("header", ["", NO_TRANSACTION], ids=["transaction", "no-transaction"])
 def test_a_file_without_a_statement_is_refused(header: str, text: str) -> None:
     finding = only_refusal(header + text)
-    assert (finding.rule, finding.line) == ("empty", 1)
+    assert (finding.rule, finding.line, finding.column) == ("empty", 1, 1)
     assert finding.message == "the file holds no statement"
 
 

@@ -60,6 +60,15 @@ def test_a_new_migration_is_refused_until_it_is_written(tmp_path: Path) -> None:
     assert [finding.rule for finding in findings] == ["empty"]
 
 
+def test_a_new_migration_may_be_read_by_whoever_the_umask_lets(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        made = new(tmp_path, "add_status")
+    finally:
+        os.umask(old)
+    assert made.path.stat().st_mode & 0o777 == 0o666
+
+
 def test_the_first_migration_makes_its_folder(tmp_path: Path) -> None:
     folder = tmp_path / "db" / "migrations"
     made = new_migration(folder, "init", today=TODAY, existing=())

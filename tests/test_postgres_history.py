@@ -33,8 +33,8 @@ def fingerprint(target: Target, table: str) -> object:
     """Give everything that an alteration of a table would change: its columns, rows, xmin."""
     return value(
         target,
-        f"select row(c.xmin, c.relfilenode, c.relkind, (select array_agg(row(attname, a.xmin)::text "
-        f"order by attnum) from pg_attribute a where attrelid = c.oid), (select array_agg(t::text) "
+        f"select row(c.xmin, c.relfilenode, c.relkind, "
+        f"(select array_agg(row(attname, a.xmin)::text order by attnum) from pg_attribute a where attrelid = c.oid), (select array_agg(t::text) "
         f"from {table} t), obj_description(c.oid))::text "
         f"from pg_class c where oid = '{table}'::regclass",
     )

@@ -397,3 +397,18 @@ def test_an_expression_that_was_dumped_and_read_back_is_the_same(
             "constraint d on kb.t"
         ]
         assert snapshot(files) == expected
+
+
+# --- what cannot be told apart ----------------------------------------------------------------
+
+
+def test_two_objects_under_one_identity_are_refused(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything_alike = replace(PLACES["pg_policy"], name=sql.SQL("'x'"))
+    monkeypatch.setitem(PLACES, "pg_policy", everything_alike)
+    with connection.transaction(force_rollback=True):
+        connection.execute("create policy q on kb.docs using (true)")
+        with pytest.raises(TargetError, match="pg_policy") as error:
+            snapshot(connection)
+    assert error.value.detail == "policy x"

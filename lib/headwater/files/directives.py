@@ -31,31 +31,28 @@ _BEFORE_STATEMENTS = re.compile(r"[ \t\n\r\f\v]+|(?P<comment>--[^\n\r]*)|(?P<blo
 _BLOCK_BORDER = re.compile(r"/\*|\*/")
 
 # How other tools say "run this outside a transaction", whole comments only. Here they would be
-# plain comments, and the file would run in a transaction after all.
-_FOREIGN_NO_TRANSACTION = tuple(
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"-- *\+goose +no +transaction",  # goose
-        r"-- *migrate:(?:up|down) +transaction:false",  # dbmate
-        r"--\W*(?:(?!head-?water)[\w.-]+ *:)? *no[-_ ]?transaction",  # sqlx, graphile-migrate …
-        r"-- *atlas:txmode +none",  # Atlas
-        r"-- *\+migrate +(?:up|down) +notransaction",  # sql-migrate
-        r"---- *tern: *disable-tx *----",  # tern
-        r"-- *x-no-tx-wrap(?: *[:=] *true)?",  # golang-migrate
-        r"-- *(?:flyway:)? *executeInTransaction *[:=] *false",  # Flyway
-        r"-- *runInTransaction *[:=] *false",  # Liquibase
-        r"-- *changeset +.*runInTransaction:false.*",
-        r"-- *disable_ddl_transaction!?",  # Rails
-        r"-- *(?:transactional|transaction|use_transaction) *[:=] *(?:false|off|no)",  # yoyo …
-    )
+# plain comments, and the file would run in a transaction after all. (Texts, not compiled: most
+# runs never ask.)
+_FOREIGN_NO_TRANSACTION = (
+    r"-- *\+goose +no +transaction",  # goose
+    r"-- *migrate:(?:up|down) +transaction:false",  # dbmate
+    r"--\W*(?:(?!head-?water)[\w.-]+ *:)? *no[-_ ]?transaction",  # sqlx, graphile-migrate …
+    r"-- *atlas:txmode +none",  # Atlas
+    r"-- *\+migrate +(?:up|down) +notransaction",  # sql-migrate
+    r"---- *tern: *disable-tx *----",  # tern
+    r"-- *x-no-tx-wrap(?: *[:=] *true)?",  # golang-migrate
+    r"-- *(?:flyway:)? *executeInTransaction *[:=] *false",  # Flyway
+    r"-- *runInTransaction *[:=] *false",  # Liquibase
+    r"-- *changeset +.*runInTransaction:false.*",
+    r"-- *disable_ddl_transaction!?",  # Rails
+    r"-- *(?:transactional|transaction|use_transaction) *[:=] *(?:false|off|no)",  # yoyo …
 )
 
 # How other tools put the undo into the same file. Sent whole, it would undo what it just did.
-_FOREIGN_DOWN = re.compile(
+_FOREIGN_DOWN = (
     r"-- *(?:migrate:down\b.*|\+(?:goose|migrate|micrate|refinery) +down\b.*|rambler +down"
     r"|@down|\+down|down|down migration|!downs|rollback)"
-    r"|-- *--+ *create above / drop below *--+|-- *//@undo",
-    re.IGNORECASE,
+    r"|-- *--+ *create above / drop below *--+|-- *//@undo"
 )
 
 
@@ -129,13 +126,13 @@ def is_allow(comment: str) -> bool:
 
 
 def _judge(comment: str, *, in_header: bool) -> Iterator[tuple[str, str, str]]:
-    if any(pattern.fullmatch(comment) for pattern in _FOREIGN_NO_TRANSACTION):
+    if any(re.fullmatch(pattern, comment, re.IGNORECASE) for pattern in _FOREIGN_NO_TRANSACTION):
         yield (
             "foreign-directive",
             "this is another tool's spelling of no-transaction, and has no effect here",
             "write: -- headwater: no-transaction",
         )
-    elif _FOREIGN_DOWN.fullmatch(comment):
+    elif re.fullmatch(_FOREIGN_DOWN, comment, re.IGNORECASE):
         yield (
             "foreign-directive",
             "this is another tool's border between do and undo; the file would undo itself",

@@ -31,8 +31,8 @@ INVISIBLE_HINT = "retype the blank; a name that needs the character stands in qu
 # Unicode's blanks, line ends, and characters that only steer how others are shown.
 _UNSEEN = ("Zs", "Zl", "Zp", "Cf", "Cc")
 
-# Tokens as kind, text and byte offset.
-_Tokens: TypeAlias = tuple[tuple[int, str, int], ...]
+# Tokens as kind, UTF-8 text and byte offset.
+_Tokens: TypeAlias = tuple[tuple[int, bytes, int], ...]
 
 # Imported by name: protobuf carries no type stubs, and is here only because postgast needs it.
 _DecodeError: type[Exception] = importlib.import_module("google.protobuf.message").DecodeError
@@ -106,11 +106,11 @@ class Script:
             return ()
         offsets = _Offsets(self.text)
         found = []
-        for kind, text, start in self._tokens:
+        for kind, raw, start in self._tokens:
             if kind in _COMMENTS:
                 position = offsets.characters(start)
                 line, column = offsets.place(position)
-                found.append(Comment(text=text, line=line, column=column, start=position))
+                found.append(Comment(text=raw.decode(), line=line, column=column, start=position))
         return tuple(found)
 
     @cached_property
@@ -120,11 +120,8 @@ class Script:
         Rule 1: SHA-256 over the UTF-8 text of each token followed by a NUL byte. Two texts with
         one checksum mean the same to PostgreSQL.
         """
-        digest = hashlib.sha256()
-        for kind, text, _ in self._tokens:
-            if kind not in _COMMENTS:
-                digest.update(text.encode() + b"\x00")
-        return f"tok-1:{digest.hexdigest()}"
+        tokens = [raw + b"\x00" for kind, raw, _ in self._tokens if kind not in _COMMENTS]
+        return f"tok-1:{hashlib.sha256(b''.join(tokens)).hexdigest()}"
 
 
 def parse(text: str) -> Script:
@@ -208,16 +205,16 @@ def _any_depth() -> Generator[None]:
 def _scan(text: str) -> _Tokens:
     raw = text.encode()
     return tuple(
-        (token.token, raw[token.start : token.end].decode(), token.start)
+        (token.token, raw[(start := token.start) : token.end], start)
         for token in postgast.scan(text).tokens
     )
 
 
 def _invisible_in_names(text: str, tokens: _Tokens) -> Iterator[tuple[int, str]]:
     offsets = _Offsets(text)
-    for kind, name, start in tokens:
-        if kind == pg_query_pb2.IDENT and not name.isascii() and not name.startswith('"'):
-            yield from _invisible(name, offsets.characters(start))
+    for kind, raw, start in tokens:
+        if kind == pg_query_pb2.IDENT and not raw.isascii() and not raw.startswith(b'"'):
+            yield from _invisible(raw.decode(), offsets.characters(start))
 
 
 def _invisible(name: str, position: int) -> Iterator[tuple[int, str]]:

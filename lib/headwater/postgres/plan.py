@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from headwater.errors import HistoryError
-from headwater.files.grammar import NotParsed, parse
 from headwater.model import Applied, Entry, Finding, Migration, Plan, Severity, State
 
 ADVICE = {
@@ -20,8 +19,8 @@ ADVICE = {
     State.NEWER: "this checkout is older than the database: pull, then try again",
     State.OUT_OF_ORDER: "if it does not depend on the later ones: "
     "invoke migrate --out-of-order {version}; otherwise give it today's date",
-    State.HALF_DONE: "restore the file as it was when it stopped; what stands behind the statements "
-    "that ran may be mended",
+    State.HALF_DONE: "restore the file as it was when it stopped; the statements behind "
+    "those that ran may be mended",
 }
 
 
@@ -151,6 +150,8 @@ def _same_tokens(migration: Migration, row: Applied) -> bool:
     """Say whether the edit left every token as it was (parses; asked about edited files only)."""
     if row.tokens is None:
         return False
+    from headwater.files.grammar import NotParsed, parse
+
     try:
         return parse(migration.text).token_checksum == row.tokens
     except NotParsed:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from importlib import resources
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -29,7 +29,6 @@ from headwater.errors import (
     TargetError,
     UnsafeTarget,
 )
-from headwater.files.refusals import Accepted
 from headwater.model import (
     Finished,
     MigrationFolder,
@@ -62,6 +61,9 @@ from headwater.postgres.session import FORGET, holds_for_the_transaction
 from headwater.postgres.translate import facts, translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
+
+if TYPE_CHECKING:
+    from headwater.files.refusals import Accepted
 
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -30,8 +31,6 @@ from headwater.errors import (
     MigrationFailed,
     OutcomeUnknown,
 )
-from headwater.files.refusals import Accepted, check
-from headwater.files.sentences import Sentence
 from headwater.model import (
     Finding,
     Finished,
@@ -55,6 +54,10 @@ from headwater.postgres.session import leaves_no_trace, sets_the_session
 from headwater.postgres.translate import Place, facts, lost, place_of_error, translated
 from headwater.postgres.wire import Reply, send
 from headwater.settings import Settings
+
+if TYPE_CHECKING:
+    from headwater.files.refusals import Accepted
+    from headwater.files.sentences import Sentence
 
 # Nine tries of a file whose lock is not to be had, each after a longer pause: about half a minute
 # of trying beside the waiting itself. Never an unlimited last try: behind a waiting ALTER TABLE
@@ -139,7 +142,14 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
 
 
 def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
-    """Check every file before the first one runs. Raises FilesError with all findings."""
+    """Check every file before the first one runs. Raises FilesError with all findings.
+
+    The parser is loaded here: a run with nothing to do needs none.
+    """
+    if not migrations:
+        return ()
+    from headwater.files.refusals import Accepted, check
+
     accepted, findings = [], list[Finding]()
     for migration in migrations:
         checked = check(migration)

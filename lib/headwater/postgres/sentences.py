@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 
-from headwater.files.sentences import Sentence
 from headwater.model import Finding
 from headwater.postgres.connect import Connection
+
+if TYPE_CHECKING:
+    from headwater.files.sentences import Sentence
 
 
 def broken_sentences(connection: Connection, sentences: Sequence[Sentence]) -> tuple[Finding, ...]:

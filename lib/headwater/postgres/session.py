@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from headwater.files.grammar import Script, Statement
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from headwater.files.grammar import Script, Statement
 
 # Statements that define things and run nobody's code: their session is as it was. Everything else
 # (SET, DO, SELECT f(), INSERT with its triggers …) may leave a setting, a role, a temporary table,

@@ -10,12 +10,15 @@ import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import psycopg
 
 from headwater.errors import HeadwaterError, LockBusy, OutcomeUnknown, TargetError, Unreachable
-from headwater.files.grammar import Script, Statement
 from headwater.files.text import line_at, place
+
+if TYPE_CHECKING:
+    from headwater.files.grammar import Script, Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,7 @@ def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
                         hint="try again when the other session is done")  # fmt: skip
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return TargetError(f"{doing}: the role lacks a right", detail=facts(error),
-                           hint="use the role that owns the schema, or have it granted")  # fmt: skip
+                           hint="use the role that owns the schema, or grant it")  # fmt: skip
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return TargetError(f"{doing}: the server or the role is read-only", detail=facts(error),
                            hint="name the primary in DATABASE_URL")  # fmt: skip

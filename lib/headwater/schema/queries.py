@@ -13,6 +13,7 @@ from typing import Final
 
 from psycopg import sql
 
+from headwater.errors import TargetError
 from headwater.schema.attached import attached
 from headwater.schema.catalog import BUILT_IN
 from headwater.schema.column import Column
@@ -55,15 +56,26 @@ def in_use(columns: Iterable[Column]) -> sql.Composed:
 
 
 def _has_rows(catalog: str, columns: Sequence[Column]) -> sql.Composable:
-    by_oid = [c for c in columns if c.name == "oid"] or [c for c in columns if c.key][:1]
-    always = catalog in _BY_ROWS or catalog in _ALSO or by_oid[0].type not in ("oid", "regproc")
-    if always:
+    first = _first_key(catalog, columns)
+    if catalog in _BY_ROWS or catalog in _ALSO or first.type not in ("oid", "regproc"):
         return sql.SQL("select {}").format(sql.Literal(catalog))
     return _HAS_ROWS.format(
         catalog=sql.Literal(catalog),
         table=sql.Identifier(catalog),
-        first=sql.Identifier(by_oid[0].name),
+        first=sql.Identifier(first.name),
     )
+
+
+def _first_key(catalog: str, columns: Sequence[Column]) -> Column:
+    """Give the column that a row is known by: its oid, or the first of its declared key."""
+    keys = [c for c in columns if c.name == "oid"] or [c for c in columns if c.key]
+    if not keys:
+        raise TargetError(
+            f"this PostgreSQL has a catalogue that Headwater cannot read: {catalog}",
+            detail="its rows have neither an oid nor a primary key",
+            hint="report it: a snapshot without that catalogue would miss drift",
+        )
+    return keys[0]
 
 
 _HAS_ROWS: Final = sql.SQL(
@@ -214,7 +226,7 @@ def _conditions(
 
 def _parts(columns: Sequence[Column], scope: Scope) -> Iterator[sql.Composable]:
     """Bind a row without an oid to the object that the first column of its key names."""
-    key = next(column for column in columns if column.key)
+    key = _first_key(columns[0].catalog, columns)
     if key.refers_to:
         whose = sql.SQL("{}::oid").format(sql.Identifier("t", key.name))
         yield from _user_made(whose, key.refers_to, key.catalog, scope)
@@ -243,12 +255,23 @@ _GRANTED_SINCE: Final = sql.SQL(
 )
 
 
+_NEVER_BUILT_IN: Final = frozenset(
+    {
+        "pg_default_acl",
+        "pg_foreign_data_wrapper",
+        "pg_foreign_server",
+        "pg_largeobject_metadata",
+    }
+)
+"""initdb makes none of these: leaving them out spares the planner their joins."""
+
+
 def built_in(columns: Iterable[Column], scope: Scope) -> Query:
     """Give the query for grants on built-in objects that are not those which initdb made."""
     parts = [
         _granted_since(catalog, its_columns, column, scope)
         for catalog, its_columns in by_catalog(columns).items()
-        if catalog in PLACES and catalog != "pg_default_acl" and is_read(catalog, its_columns)
+        if catalog in PLACES and catalog not in _NEVER_BUILT_IN and is_read(catalog, its_columns)
         for column in its_columns
         if column.type == "aclitem[]" and column.readable and column.path not in COLUMNS
     ]

@@ -108,18 +108,18 @@ def _read_facts(
 
 
 def _facts(query: Query, rows: Sequence[Row]) -> Facts:
-    found = {str(row[0]): row for row in rows}
-    if len(found) != len(rows):
+    found = {row[0] or "": row for row in rows}
+    if len(found) != len(rows) or "" in found:
         raise _ambiguous(query.catalog, rows)
     return Facts(query.catalog, query.columns, found)
 
 
 def _ambiguous(catalog: str, rows: Sequence[Row]) -> TargetError:
     """Say which identity is not one: a second object under it would go unseen."""
-    twice = [str(identity) for identity, n in Counter(row[0] for row in rows).items() if n > 1]
+    counts = Counter(row[0] or "(without a name)" for row in rows)
     return TargetError(
-        f"two objects of {catalog} have one identity",
-        detail="\n".join(sorted(twice)[:10]),
+        f"{catalog} has rows that Headwater cannot tell apart",
+        detail="\n".join(sorted(counts - Counter(set(counts)))[:10]),
         hint="report it: a snapshot that holds one of them would miss drift",
     )
 
