@@ -178,7 +178,8 @@ def plan_all(folder: Path) -> None:
     migrations = read_folder(folder).migrations
     history = [Applied(version=m.version, checksum=m.checksum) for m in migrations]
     plan = make_plan(migrations, history)
-    assert not plan.problems and not plan.steps
+    assert not plan.problems
+    assert not plan.steps
 
 
 if __name__ == "__main__":

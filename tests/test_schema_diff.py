@@ -9,8 +9,9 @@ import pytest
 
 import headwater.schema.diff as diff_module
 from headwater.model import Change, ChangeKind
+from headwater.report.changes import describe
 from headwater.schema.catalog import Facts, Row, Snapshot
-from headwater.schema.diff import compare, describe, unmanaged_schemas
+from headwater.schema.diff import compare, unmanaged_schemas
 
 Values = dict[str, str | None]
 

@@ -21,7 +21,8 @@ import psycopg
 import pytest
 
 from headwater.model import Change
-from headwater.schema.diff import compare, describe
+from headwater.report.changes import describe
+from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot, read_snapshot
 
 FreshDatabase = Callable[..., AbstractContextManager[str]]

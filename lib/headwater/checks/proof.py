@@ -39,6 +39,7 @@ from headwater.postgres.databases import scratch_database
 from headwater.postgres.run import migrate, plan_for
 from headwater.postgres.sentences import broken_sentences
 from headwater.schema.diff import compare, unmanaged_schemas
+from headwater.schema.reparse import reparsed
 from headwater.schema.snapshot import Snapshot, read_snapshot
 from headwater.settings import Settings
 
@@ -207,10 +208,11 @@ class _Proof:
             self.broken_in_scratch = broken_sentences(built, self._sentences())
 
     def _compare(self, scratch: Target) -> CheckLine:
+        actual = self._snapshot(self.connection)
         with connect(scratch, purpose="verify") as built:
             expected = self._snapshot(built)
-        actual = self._snapshot(self.connection)
-        changes = compare(expected, actual, schemas=self.settings.schemas)
+            changes = compare(expected, actual, schemas=self.settings.schemas)
+            changes = reparsed(built, changes, expected) if changes else ()
         return drift_line(changes, unmanaged_schemas(expected, actual, self.settings.schemas))
 
     def _snapshot(self, connection: Connection) -> Snapshot:
@@ -269,7 +271,10 @@ class _Proof:
 
 
 def _told(where: str, findings: tuple[Finding, ...]) -> Iterator[Finding]:
-    return (replace(finding, message=f"{where}: {finding.message}") for finding in findings)
+    # The sentence and its place say enough; the query may be long.
+    return (
+        replace(finding, message=f"{where}: {finding.message}", source="") for finding in findings
+    )
 
 
 def drift_line(changes: tuple[Change, ...], unmanaged: tuple[str, ...]) -> CheckLine:

@@ -13,7 +13,6 @@ from typing import Any
 from headwater.errors import FilesError, HeadwaterError
 from headwater.model import (
     Change,
-    ChangeKind,
     CheckLine,
     Entry,
     Finding,
@@ -28,6 +27,7 @@ from headwater.model import (
     Target,
     Verification,
 )
+from headwater.report.changes import describe
 
 Json = dict[str, Any]
 
@@ -304,21 +304,6 @@ def change_json(change: Change) -> Json:
         "before": change.before,
         "after": change.after,
     }
-
-
-def describe(change: Change) -> str:
-    """Say one difference in a sentence, seen from the files."""
-    if change.change is ChangeKind.MISSING:
-        return f"{change.object}: in the files, not in the database"
-    if change.change is ChangeKind.EXTRA:
-        return f"{change.object}: in the database, not in the files"
-    return f"{change.object}: {change.attribute}: {_short(change.before)} -> {_short(change.after)}"
-
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "nothing"
-    return value if "\n" not in value else value.replace("\n", " ⏎ ")
 
 
 # --- onboard ----------------------------------------------------------------------------------

@@ -74,17 +74,6 @@ def unmanaged_schemas(
     return tuple(sorted(_schemas_in_use(actual) - _scope(expected, schemas)))
 
 
-def describe(change: Change) -> str:
-    """Say a change in one sentence: `column kb.tags.name: missing in the database`."""
-    if change.change is ChangeKind.MISSING:
-        return f"{change.object}: missing in the database"
-    if change.change is ChangeKind.EXTRA:
-        return f"{change.object}: in the database, not in the files"
-    nothing = "(default)" if change.attribute == "grants" else "(none)"
-    before, after = _shortened(change.before or nothing, change.after or nothing)
-    return f"{change.object}: {change.attribute} {before} -> {after}"
-
-
 # --- scope ------------------------------------------------------------------------------------
 
 
@@ -233,30 +222,3 @@ def _order(change: Change, rows: Mapping[str, Row]) -> tuple[str, str, bool, str
         seen.add(root)
     schema = rows[change.object][SCHEMA] or ""
     return schema, root, change.object != root, change.object, change.attribute
-
-
-_LONG: Final = 60
-_CONTEXT: Final = 20
-
-
-def _shortened(before: str, after: str) -> tuple[str, str]:
-    """Bring two values on one line each, cut down to where they differ if they are long."""
-    mine, theirs = " ".join(before.split()), " ".join(after.split())
-    if max(len(mine), len(theirs)) <= _LONG:
-        return mine, theirs
-    head = max(0, _common(mine, theirs) - _CONTEXT)
-    tail = max(0, _common(mine[head:][::-1], theirs[head:][::-1]) - _CONTEXT)
-    return _cut(mine, head, tail), _cut(theirs, head, tail)
-
-
-def _common(mine: str, theirs: str) -> int:
-    """Count the characters that two texts begin with alike."""
-    pairs = zip(mine, theirs, strict=False)
-    return next((i for i, (x, y) in enumerate(pairs) if x != y), min(len(mine), len(theirs)))
-
-
-def _cut(text: str, head: int, tail: int) -> str:
-    """Leave out the first `head` and the last `tail` characters, and whatever is too long."""
-    middle = text[head : len(text) - tail]
-    long = len(middle) > 2 * _LONG
-    return ("…" if head else "") + middle[: 2 * _LONG] + ("…" if tail or long else "")
