@@ -31,11 +31,11 @@ FOREIGN = {
 
 def fingerprint(target: Target, table: str) -> object:
     """Give everything that an alteration of a table would change: its columns, rows, xmin."""
+    columns = "select array_agg(row(attname, xmin)::text order by attnum) from pg_attribute"
     return value(
         target,
-        f"select row(c.xmin, c.relfilenode, c.relkind, "
-        f"(select array_agg(row(attname, a.xmin)::text order by attnum) from pg_attribute a where attrelid = c.oid), (select array_agg(t::text) "
-        f"from {table} t), obj_description(c.oid))::text "
+        f"select row(c.xmin, c.relfilenode, c.relkind, ({columns} where attrelid = c.oid), "
+        f"(select array_agg(t::text) from {table} t), obj_description(c.oid))::text "
         f"from pg_class c where oid = '{table}'::regclass",
     )
 

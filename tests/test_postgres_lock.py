@@ -135,6 +135,20 @@ def test_a_lock_of_two_small_keys_is_another_lock(target: Target, hasty: Setting
     assert f"process {pid} (" in caught.value.detail
 
 
+def test_locks_that_share_half_of_the_key_are_other_locks(target: Target, hasty: Settings) -> None:
+    ours = replace(hasty, lock_key=(100 << 32) + 2)
+    with psycopg.connect(target.conninfo, autocommit=True) as other:
+        for n in range(1, 200):
+            if n != 100:
+                other.execute(f"select pg_advisory_lock({(n << 32) + 2})".encode())
+                other.execute(f"select pg_advisory_lock({(100 << 32) + 2 + n})".encode())
+        with migration_lock(target, ours) as held:
+            pid = held.info.backend_pid
+            with pytest.raises(LockBusy) as caught:
+                migration_lock(target, ours).__enter__()
+    assert f"process {pid} (" in caught.value.detail
+
+
 def test_runners_with_other_keys_do_not_wait(target: Target, hasty: Settings) -> None:
     with migration_lock(target, hasty), migration_lock(target, replace(hasty, lock_key=7)):
         pass

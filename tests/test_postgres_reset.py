@@ -504,6 +504,23 @@ def test_constraints_stay_deferred_for_every_file(target: Target, settings: Sett
     assert value(target, "select count(*) from app.b") == 4
 
 
+def test_what_a_file_deferred_and_breaks_is_told_of_that_file(
+    target: Target, settings: Settings
+) -> None:
+    yesterday(target, settings)
+    files = INIT | {
+        "0002_odd.sql": "create function app.odd() returns trigger language plpgsql as $$ begin "
+        "raise 'odd'; end $$; create constraint trigger odd after insert on app.t "
+        "deferrable initially deferred for each row execute function app.odd();",
+        "0003_breaks.sql": "insert into app.t values (1);",
+        "0004_fine.sql": "select 1;",
+    }
+    with pytest.raises(MigrationFailed) as caught:
+        rebuilt(target, settings, files)
+    assert caught.value.message == "0003_breaks.sql failed at its end: odd"
+    assert_yesterday(target, settings)
+
+
 def test_set_constraints_of_one_file_does_not_reach_the_next(
     target: Target, settings: Settings
 ) -> None:
@@ -529,9 +546,14 @@ def test_nothing_of_one_session_reaches_the_next_file(target: Target, settings: 
 
 def test_files_see_the_search_path_of_the_database(target: Target, settings: Settings) -> None:
     query(target, f"alter database {target.database} set search_path = app, public")
-    files = INIT | {"0002_b.sql": "create table b ();", "0003_c.sql": "create table c ();"}
-    rebuilt(target, settings, files)
-    assert tables(target) == ["b", "c", "t"]
+    files = {
+        "0001_init.sql": "create table if not exists here (); create schema app;",
+        "0002_b.sql": "create table b ();",
+        "0003_c.sql": "create table c ();",
+    }
+    assert rebuilt(target, settings, files).atomic
+    assert tables(target, "public")[0] == "here"
+    assert tables(target) == ["b", "c"]
 
 
 # --- locks ------------------------------------------------------------------------------------

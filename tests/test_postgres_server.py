@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -221,15 +220,19 @@ def pretend_to_be(place: Place, pid: int) -> None:
 
 def test_a_stale_pid_file_with_somebody_elses_process_does_no_harm(shared: Place) -> None:
     server.start(shared)
+    kept = (data_of(shared) / "postmaster.pid").read_text()
     kill(shared)
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    # Of the account that runs the server: PostgreSQL takes nobody else for itself.
+    account = installation.server_account()
+    stranger = subprocess.Popen(["sleep", "60"], user=account.uid if account.switch else None)
     try:
         pretend_to_be(shared, stranger.pid)
         assert_answers(server.start(shared))
         assert stranger.poll() is None
         assert server.stop(shared)
         pretend = data_of(shared) / "postmaster.pid"
-        pretend.write_text(f"{stranger.pid}\n")
+        pretend.write_text(kept)
+        pretend_to_be(shared, stranger.pid)
         assert not server.stop(shared)
         assert stranger.poll() is None
         pretend.unlink()

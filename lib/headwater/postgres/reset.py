@@ -109,12 +109,12 @@ def reset(
 ) -> Rebuilt:
     """Drop the managed schemas, empty history, and run every file again.
 
-    In order: check every file; connect; require a disposable target; lock; drop and rebuild in
-    one transaction. After any failure there the database is as it was. Raises UnsafeTarget when
-    the target is not disposable, or when the cascade would take what the files do not rebuild.
+    In order: connect; require a disposable target; lock; check every file, drop and rebuild in one
+    transaction. After any failure there the database is as it was. Raises FilesError when a file
+    is refused, UnsafeTarget when the target is not disposable, or when the cascade would take what
+    the files do not rebuild.
     """
-    accepted = accept(folder.migrations)
-    if not accepted:
+    if not folder.migrations:
         raise FilesError(
             f"there is no migration in {folder.path}",
             hint="a reset would only drop; begin with invoke migration.new NAME",
@@ -125,17 +125,13 @@ def reset(
         history.has_history(connection, settings)
         with migration_lock(target, settings, notify):
             job = _Rebuild(target=target, folder=folder, settings=settings, notify=notify)
-            if not all(map(_fits_into_one_transaction, accepted)):
+            if not all(migration.transactional for migration in folder.migrations):
                 return job.in_steps(connection)
             try:
-                return job.atomically(connection, accepted)
+                return job.atomically(connection)
             except _SeveralTransactionsNeeded as reason:
                 notify(Said(message=f"one transaction cannot hold this reset ({reason})"))
                 return job.in_steps(connection, because=reason.failure)
-
-
-def _fits_into_one_transaction(file: Accepted) -> bool:
-    return file.migration.transactional and not holds_for_the_transaction(file.script)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,9 +145,20 @@ class _Rebuild:
 
     # --- in one transaction -------------------------------------------------------------------
 
-    def atomically(self, connection: Connection, accepted: Sequence[Accepted]) -> Rebuilt:
+    def atomically(self, connection: Connection) -> Rebuilt:
         """Rebuild in one transaction, trying again while a lock is not to be had."""
-        return self._patiently(connection, lambda: self._try_atomically(connection, accepted))
+        return self._patiently(connection, lambda: self._try_atomically(connection))
+
+    def _check_files(self) -> tuple[Accepted, ...]:
+        """Check every file, and prepare what its record says of it."""
+        accepted = accept(self.folder.migrations)
+        for file in accepted:
+            if holds_for_the_transaction(file.script):
+                raise _SeveralTransactionsNeeded(
+                    MigrationFailed(f"{file.migration.version}.sql sets constraints")
+                )
+            _ = file.script.token_checksum
+        return accepted
 
     def _patiently(self, connection: Connection, action: Callable[[], T]) -> T:
         """Do what is all or nothing, trying again while a lock is not to be had."""
@@ -175,7 +182,12 @@ class _Rebuild:
                 pause *= 2
         raise AssertionError("unreachable")
 
-    def _try_atomically(self, connection: Connection, accepted: Sequence[Accepted]) -> Rebuilt:
+    def _try_atomically(self, connection: Connection) -> Rebuilt:
+        """Drop, rebuild, commit; or roll all of it back.
+
+        The files are checked while the server drops: both take a while, and a refusal rolls back.
+        """
+        accepted: list[Accepted] = []
         with translated("preparing the session"):
             pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         outsiders = outsiders_of(connection, self.settings)
@@ -183,7 +195,12 @@ class _Rebuild:
         begin += b"SET LOCAL search_path = '';\n" + history.creation(connection, self.settings)
         begin += _empty_history(self.settings, connection) + b"RESET search_path;\n"
         try:
-            self._require_sent(connection, begin, "dropping the schemas")
+            self._require_sent(
+                connection,
+                begin,
+                "dropping the schemas",
+                meanwhile=lambda: accepted.extend(self._check_files()),
+            )
             results = tuple(self._build(connection, accepted))
             if outsiders:
                 _require_rebuilt(outsiders, outsiders_now(connection, outsiders))
@@ -196,8 +213,15 @@ class _Rebuild:
             raise
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True)
 
-    def _require_sent(self, connection: Connection, message: bytes, doing: str) -> None:
-        reply = send(connection, message)
+    def _require_sent(
+        self,
+        connection: Connection,
+        message: bytes,
+        doing: str,
+        *,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        reply = send(connection, message, meanwhile=meanwhile)
         if isinstance(reply.error, NO_LOCK):
             raise reply.error
         if reply.error is not None:
@@ -254,6 +278,7 @@ class _Rebuild:
         possible. Until the rehearsal has gone well, nothing is touched. After a failure while
         dropping, history is empty, and another reset goes on.
         """
+        accept(self.folder.migrations)
         with translated("preparing the session"):
             pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         self._rehearse(connection, outsiders_of(connection, self.settings), because)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from headwater.errors import Unreachable
 from headwater.model import Notify, Target, ignore
-from headwater.postgres import server
 from headwater.postgres.connect import connect, target_of
 from headwater.settings import Settings
 
@@ -25,6 +24,8 @@ def private_target(settings: Settings, notify: Notify = ignore) -> Target:
     A server that was killed leaves files that look alive: it is tried once, cheaply by its files
     and then by a connection, before it is started anew.
     """
+    from headwater.postgres import server  # only here: a named target needs none of it
+
     place = server.server_of(settings.root)
     access = server.running(place)
     if access is None or not _reachable(access.target()):

@@ -6,6 +6,7 @@ which statement of a file failed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
@@ -31,16 +32,24 @@ class Reply:
         return self.error is not None and session_ended(self.error)
 
 
-def send(connection: Connection, message: bytes) -> Reply:
+def send(
+    connection: Connection, message: bytes, *, meanwhile: Callable[[], object] | None = None
+) -> Reply:
     """Send a message of one or more statements, and wait for all of the answer.
 
-    Ctrl-C cancels the statement on the server and waits for its end before it is raised.
+    `meanwhile` is called once the message is on its way, to work while the server does; what it
+    raises is raised after the answer has come. Ctrl-C cancels the statement on the server and
+    waits for its end before it is raised.
     """
     pgconn = connection.pgconn
     try:
         with connection.lock:
             pgconn.send_query(message)
-            results = connection.wait(generators.execute(pgconn))
+            try:
+                if meanwhile is not None:
+                    meanwhile()
+            finally:
+                results = connection.wait(generators.execute(pgconn))
     except psycopg.Error as error:
         return Reply(succeeded=0, error=error)
     good = 0
