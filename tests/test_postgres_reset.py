@@ -9,7 +9,7 @@ import pytest
 
 from headwater.errors import FilesError, HistoryError, LockBusy, MigrationFailed, UnsafeTarget
 from headwater.model import Event, Rebuilt, Said, Target
-from headwater.postgres import reset as resetting
+from headwater.postgres import dropping
 from headwater.postgres.databases import MARK
 from headwater.postgres.reset import reset
 from headwater.settings import Settings
@@ -763,7 +763,7 @@ def test_a_full_lock_table_means_a_rehearsal_and_batches(
         "then raise 'out of shared memory' using errcode = '53200'; end if; end $$;"
         "create event trigger full_ on sql_drop execute function public.full()",
     )
-    monkeypatch.setattr(resetting, "_BATCH", 3)
+    monkeypatch.setattr(dropping, "_BATCH", 3)
     said = said_by_reset(target, settings, INIT)
     assert "out of shared memory" in said
     assert tables(target) == ["t"]

@@ -25,7 +25,7 @@ from headwater.errors import (
 )
 from headwater.model import Event, Said, Target
 from headwater.postgres import run as runner
-from headwater.postgres import wire
+from headwater.postgres import transaction, wire
 from headwater.postgres.connect import Connection, with_database
 from headwater.postgres.run import migrate
 from headwater.postgres.wire import Reply
@@ -437,9 +437,9 @@ def test_runners_at_once_apply_each_version_once_and_all_succeed(
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
-    monkeypatch.setattr(runner, "LOCK_ATTEMPTS", attempts)
-    monkeypatch.setattr(runner, "_FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(runner, "_LONGEST_PAUSE_S", 0.1)
+    monkeypatch.setattr(transaction, "LOCK_ATTEMPTS", attempts)
+    monkeypatch.setattr(transaction, "_FIRST_PAUSE_S", 0.02)
+    monkeypatch.setattr(transaction, "_LONGEST_PAUSE_S", 0.1)
 
 
 ALTER = {"0002_alter.sql": "create table app.b (); alter table app.t add j int;"}
@@ -750,7 +750,7 @@ def test_a_commit_whose_answer_was_lost_counts_as_applied_and_the_run_goes_on(
             return Reply(succeeded=0, error=psycopg.OperationalError("the cable was cut"))
         return reply
 
-    monkeypatch.setattr(runner, "send", lose_the_answer)
+    monkeypatch.setattr(transaction, "send", lose_the_answer)
     files = INIT | {"0002_b.sql": "create table app.b ();", "0003_c.sql": "create table app.c ();"}
     if verify:
         files["0002_b.verify.sql"] = verify
@@ -763,7 +763,7 @@ def test_a_commit_that_lands_while_the_server_is_asked_is_not_called_a_failure(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     migrated(target, settings, INIT)
-    send, is_working = wire.send, runner._is_working
+    send, is_working = wire.send, transaction._is_working
     pending: list[tuple[Connection, bytes]] = []
 
     def cut_before_the_server_ends(connection: Connection, message: bytes) -> Reply:
@@ -782,8 +782,8 @@ def test_a_commit_that_lands_while_the_server_is_asked_is_not_called_a_failure(
             pending.clear()
         return is_working(connection, backend)
 
-    monkeypatch.setattr(runner, "send", cut_before_the_server_ends)
-    monkeypatch.setattr(runner, "_is_working", ends_just_now)
+    monkeypatch.setattr(transaction, "send", cut_before_the_server_ends)
+    monkeypatch.setattr(transaction, "_is_working", ends_just_now)
     files = INIT | {"0002_b.sql": "create table app.b ();"}
     assert migrated(target, settings, files) == ["0002_b"]
 
@@ -793,7 +793,7 @@ def test_a_server_that_cannot_be_asked_means_unknown(
 ) -> None:
     migrated(target, settings, INIT)
     monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(runner, "_is_working", lambda *_: True)
+    monkeypatch.setattr(transaction, "_is_working", lambda *_: True)
     files = INIT | {"0002_b.sql": "select pg_terminate_backend(pg_backend_pid());"}
     with pytest.raises(OutcomeUnknown) as caught:
         migrated(target, settings, files)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from importlib import resources
 from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
@@ -27,7 +26,6 @@ from headwater.errors import (
     MigrationFailed,
     OutcomeUnknown,
     TargetError,
-    UnsafeTarget,
 )
 from headwater.model import (
     Finished,
@@ -41,23 +39,21 @@ from headwater.model import (
     ignore,
 )
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect, only_catalog_names, pin, pins
+from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.databases import require_disposable, scratch_database
+from headwater.postgres.dropping import drop_statements, some_tables
+from headwater.postgres.job import NO_LOCK, Job, begin_afresh, lock_timeout_of
 from headwater.postgres.lock import migration_lock, sessions_with_locks
-from headwater.postgres.run import (
-    NO_LOCK,
+from headwater.postgres.outsiders import Outsider, outsiders_now, outsiders_of, require_rebuilt
+from headwater.postgres.run import accept, migrate
+from headwater.postgres.session import FORGET, holds_for_the_transaction
+from headwater.postgres.transaction import (
     ConnectionLost,
-    Job,
     Message,
-    accept,
-    begin_afresh,
-    lock_timeout_of,
-    migrate,
     require_sentences,
     roll_back,
     savepoint_name,
 )
-from headwater.postgres.session import FORGET, holds_for_the_transaction
 from headwater.postgres.translate import facts, translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
@@ -70,10 +66,6 @@ T = TypeVar("T")
 ATTEMPTS = 5
 _FIRST_PAUSE_S = 0.2
 
-# Tables dropped in one transaction when there are too many for the lock table: each takes a lock
-# for itself, its indexes and its TOAST table. The default lock table holds 64 by 100.
-_BATCH = 200
-
 # What one transaction may refuse although every file by itself is right.
 _NEEDS_SEVERAL_TRANSACTIONS = (
     psycopg.errors.UnsafeNewEnumValueUsage,  # ALTER TYPE … ADD VALUE, used by a later file
@@ -82,17 +74,6 @@ _NEEDS_SEVERAL_TRANSACTIONS = (
     psycopg.errors.ObjectNotInPrerequisiteState,
     psycopg.IntegrityError,  # now() is one moment in all files: a unique timestamp
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outsider:
-    """An object outside the managed schemas that dropping them would take."""
-
-    type: str
-    identity: str
-
-    def __str__(self) -> str:
-        return f"{self.type} {self.identity}"
 
 
 class _SeveralTransactionsNeeded(Exception):
@@ -203,7 +184,7 @@ class _Rebuild:
             )
             results = tuple(self._build(connection, accepted))
             if outsiders:
-                _require_rebuilt(outsiders, outsiders_now(connection, outsiders))
+                require_rebuilt(outsiders, outsiders_now(connection, outsiders))
             self._require_sent(connection, b"COMMIT", "committing the reset")
         except BaseException as error:
             roll_back(connection)
@@ -313,7 +294,7 @@ class _Rebuild:
                 ) from error
             if outsiders:
                 with connect(scratch, purpose="rehearsal") as rehearsed:
-                    _require_rebuilt(outsiders, outsiders_now(rehearsed, outsiders))
+                    require_rebuilt(outsiders, outsiders_now(rehearsed, outsiders))
 
     def _drop(self, connection: Connection) -> None:
         """Empty history and drop, in one transaction where the lock table is large enough."""
@@ -340,7 +321,7 @@ class _Rebuild:
         """Drop tables by batches, each its own transaction, then what is left of the schemas."""
         begun = False
         try:
-            while tables := _some_tables(connection, self.settings):
+            while tables := some_tables(connection, self.settings):
                 names = sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
                 drop = sql.SQL("DROP TABLE {} CASCADE;").format(names).as_bytes(connection)
                 self._patiently(connection, partial(self._drop_at_once, connection, drop))
@@ -392,138 +373,3 @@ def _empty_history(settings: Settings, connection: Connection) -> bytes:
         .format(history.table(settings), history.table(settings, "_steps"))
         .as_bytes(connection)
     )
-
-
-# --- what is dropped --------------------------------------------------------------------------
-
-
-def bookkeeping(settings: Settings) -> list[str]:
-    """Give the names of the tables that a managed public keeps."""
-    if settings.history_schema != "public":
-        return []
-    return [settings.history_table, f"{settings.history_table}_steps"]
-
-
-def drop_statements(connection: Connection, settings: Settings) -> bytes:
-    """Give the statements that drop the managed schemas; a managed public is emptied instead."""
-    dropped = [sql.Identifier(name) for name in settings.schemas if name != "public"]
-    statements = b""
-    if dropped:
-        statements = (
-            sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE;\n")
-            .format(sql.SQL(", ").join(dropped))
-            .as_bytes(connection)
-        )
-    if "public" in settings.schemas:
-        statements += b"".join(_emptying(connection, settings))
-    return statements
-
-
-# Objects that stand in public by themselves: no part of something else, no member of an extension,
-# not our bookkeeping. The identity is quoted and qualified by the server.
-_IN_PUBLIC = """
-SELECT o.type, o.identity
-  FROM pg_catalog.pg_depend d
- CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, 0) o
- WHERE d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
-   AND d.refobjid = 'public'::pg_catalog.regnamespace AND d.deptype = 'n'
-   AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid IN (
-            SELECT c.oid FROM pg_catalog.pg_class c
-             WHERE c.relnamespace = 'public'::pg_catalog.regnamespace
-               AND c.relname = ANY (%s)))
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
-                    WHERE e.classid = d.classid AND e.objid = d.objid AND e.objsubid = 0
-                      AND e.deptype IN ('e', 'i', 'a'))
- ORDER BY o.type <> 'table', o.type, o.identity
-"""
-
-# What pg_identify_object calls some types, and what DROP calls them.
-_DROP_NAMES = {
-    "statistics object": "STATISTICS",
-    "composite type": "TYPE",
-    # DROP ROUTINE takes the plain list of argument types, DROP AGGREGATE its own forms of it.
-    "function": "ROUTINE",
-    "procedure": "ROUTINE",
-    "aggregate": "ROUTINE",
-}
-
-
-def _emptying(connection: Connection, settings: Settings) -> Iterator[bytes]:
-    with translated("looking at the schema public"), only_catalog_names(connection):
-        rows = connection.execute(_IN_PUBLIC, (bookkeeping(settings),)).fetchall()
-    for kind, identity in rows:
-        if kind in ("extension", "default acl"):
-            continue  # an extension stays; so do default privileges, which are grants
-        name = _DROP_NAMES.get(kind, kind.upper())
-        # Both texts are the server's own; the identity comes quoted.
-        yield b"DROP %s IF EXISTS %s CASCADE;\n" % (name.encode(), identity.encode())
-
-
-_TABLES = """
-SELECT n.nspname, c.relname
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p')
-   AND NOT (n.nspname = %(history_schema)s AND c.relname = ANY (%(history)s))
-   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e
-                    WHERE e.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                      AND e.objid = c.oid AND e.deptype = 'e')
- LIMIT %(batch)s
-"""
-
-
-def _some_tables(connection: Connection, settings: Settings) -> list[tuple[str, str]]:
-    with translated("looking at the schemas"), only_catalog_names(connection):
-        rows = connection.execute(
-            _TABLES,
-            {
-                "schemas": list(settings.schemas),
-                "history_schema": settings.history_schema,
-                "history": bookkeeping(settings),
-                "batch": _BATCH,
-            },
-        ).fetchall()
-    return [(str(schema), str(name)) for schema, name in rows]
-
-
-# --- what the cascade would take --------------------------------------------------------------
-
-
-def outsiders_of(connection: Connection, settings: Settings) -> tuple[Outsider, ...]:
-    """List the objects outside the managed schemas that dropping these would take."""
-    query = resources.files(__package__).joinpath("cascade.sql").read_bytes()
-    with translated("looking at what depends on the schemas"), only_catalog_names(connection):
-        rows = connection.execute(
-            query, {"schemas": list(settings.schemas), "history": bookkeeping(settings)}
-        ).fetchall()
-    return tuple(Outsider(type=kind, identity=identity) for kind, identity in rows)
-
-
-# Every user's object with the same type and identity; which of the outsiders are there now?
-_NOW = """
-SELECT DISTINCT o.type, o.identity
-  FROM (SELECT classid, objid, objsubid FROM pg_catalog.pg_depend
-        UNION SELECT 'pg_catalog.pg_extension'::pg_catalog.regclass, oid, 0
-                FROM pg_catalog.pg_extension) d
- CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, d.objsubid) o
- WHERE d.objid >= 16384 AND o.identity = ANY (%s)
-"""
-
-
-def outsiders_now(connection: Connection, outsiders: Sequence[Outsider]) -> frozenset[Outsider]:
-    """Say which of some objects exist in the connected database, inside its transaction."""
-    with translated("looking at what was rebuilt"), only_catalog_names(connection):
-        rows = connection.execute(_NOW, ([o.identity for o in outsiders],)).fetchall()
-    return frozenset(Outsider(type=kind, identity=identity) for kind, identity in rows)
-
-
-def _require_rebuilt(outsiders: Sequence[Outsider], now: frozenset[Outsider]) -> None:
-    """Raise UnsafeTarget when something outside the managed schemas would be gone for good."""
-    lost = [outsider for outsider in outsiders if outsider not in now]
-    if lost:
-        raise UnsafeTarget(
-            "reset would take objects outside the managed schemas, and the files do not rebuild "
-            "them; nothing was touched",
-            detail="\n".join(map(str, lost)),
-            hint="drop or move them yourself, add a migration that builds them, or add their "
-            "schema to HEADWATER_SCHEMAS",
-        )

@@ -1,0 +1,137 @@
+"""A no-transaction file: sent statement by statement, with a journal of how far it has come."""
+
+from __future__ import annotations
+
+import time
+
+from psycopg import sql
+
+from headwater.errors import FilesError, HalfDone, HeadwaterError, OutcomeUnknown
+from headwater.model import MigrationResult
+from headwater.postgres import history
+from headwater.postgres.connect import connect, pin_for_bookkeeping
+from headwater.postgres.job import Job, Sessions, lock_timeout_of
+from headwater.postgres.sentences import first_broken
+from headwater.postgres.session import sets_the_session
+from headwater.postgres.translate import facts, place_of_error, translated
+from headwater.postgres.wire import Reply, send
+
+
+def run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
+    """Run a file statement by statement, going on behind those that the journal calls done.
+
+    The unit of safety is the statement: the journal says 'started' before and 'done' after each.
+    A statement that fails leaves the earlier ones done, and raises HalfDone.
+    """
+    begun = time.monotonic()
+    migration, script = job.migration, job.file.script
+    connection = session.for_file(lock_timeout_of(migration, job.settings))
+    with connect(session.target, purpose="journal") as journal:
+        with translated("reading the journal"):
+            pin_for_bookkeeping(journal, lock_timeout_ms=job.settings.lock_timeout_ms)
+        journaled = history.read_steps(journal, job.settings, migration.version)
+        _require_all_there(job, journaled)
+        for step, statement in enumerate(script.statements, start=1):
+            tokens = token_checksum(statement.text)
+            # What a SET does is gone with the session that ran it: it is for those that follow.
+            if _is_done(job, journaled.get(step), step, tokens) and not sets_the_session(statement):
+                continue
+            history.write_step(journal, job.settings, migration.version, step, tokens, "started")
+            reply = send(connection, statement.text.encode())
+            if reply.error is not None:
+                if not reply.lost:
+                    history.delete_step(journal, job.settings, migration.version, step)
+                raise _stopped(job, reply, step)
+            history.write_step(journal, job.settings, migration.version, step, tokens, "done")
+    session.discard()
+    elapsed = round((time.monotonic() - begun) * 1_000)
+    _record_without_transaction(job, session, elapsed)
+    return MigrationResult(
+        version=migration.version, duration_ms=elapsed, statements=len(script.statements)
+    )
+
+
+def _record_without_transaction(job: Job, session: Sessions, elapsed: int) -> None:
+    """Ask the post-condition, then record the file and end its journal, on a fresh session.
+
+    After a failure here every statement of the file is done, and the journal says so: the same
+    command asks again, and records.
+    """
+    migration, total = job.migration, len(job.file.script.statements)
+    done = f"statements done: {total} of {total}; the file is not recorded"
+    connection = session.for_file(lock_timeout_of(migration, job.settings))
+    broken = first_broken(connection, job.file.sentences)
+    if broken is not None:
+        raise HalfDone(
+            f"{broken.file}:{broken.line}: {broken.message}",
+            detail=f"{broken.source}\n{done}",
+            hint="make it true, or mend the post-condition; the same command asks again",
+        )
+    record = job.record(connection, sql.Literal(elapsed))
+    record += history.forget_steps(connection, job.settings, migration.version)
+    reply = send(connection, b"BEGIN;" + record + b"COMMIT")
+    if reply.error is not None:
+        raise HalfDone(
+            f"{migration.version}.sql: recording it failed",
+            detail=f"{facts(reply.error)}\n{done}",
+            hint="run the same command again: it only records",
+        ) from reply.error
+
+
+def token_checksum(text: str) -> str:
+    """Give the checksum of a single statement's tokens."""
+    from headwater.files.grammar import parse
+
+    return parse(text).token_checksum
+
+
+def _require_all_there(job: Job, journaled: dict[int, tuple[str, str]]) -> None:
+    """Refuse a file that has fewer statements than the journal says have run."""
+    total = len(job.file.script.statements)
+    if journaled and max(journaled) > total:
+        raise FilesError(
+            f"{job.migration.version}.sql: statement {max(journaled)} was removed after it had run",
+            hint="restore the statements that ran; those behind them may be mended",
+        )
+
+
+def _is_done(job: Job, journaled: tuple[str, str] | None, step: int, tokens: str) -> bool:
+    """Say whether the journal calls a statement done; refuse when it was edited since."""
+    if journaled is None:
+        return False
+    version = job.migration.version
+    known_tokens, state = journaled
+    if known_tokens != tokens:
+        raise FilesError(
+            f"{version}.sql: statement {step} was edited after it had run",
+            hint="restore the statements that ran; those behind them may be mended",
+        )
+    if state == "started":
+        raise OutcomeUnknown(
+            f"{version}.sql: statement {step} was started, and nobody knows whether it ended",
+            hint="look whether its effect is there; then delete its row from the journal "
+            f"{job.settings.history}_steps (to run it again) or set its state to 'done'",
+        )
+    return True
+
+
+def _stopped(job: Job, reply: Reply, step: int) -> HeadwaterError:
+    """Tell where a no-transaction file stands after a statement failed or the connection went."""
+    assert reply.error is not None
+    migration, script = job.migration, job.file.script
+    statement = script.statements[step - 1]
+    place = place_of_error(
+        reply.error, script, f"{migration.version}.sql", index=step - 1, offset=-statement.start
+    )
+    total = len(script.statements)
+    standing = f"statements done: {step - 1} of {total}; failed: {step}; not tried: {total - step}"
+    kind: type[HeadwaterError] = OutcomeUnknown if reply.lost else HalfDone
+    failure = kind(
+        f"{place}: {reply.error.diag.message_primary or str(reply.error).strip()}",
+        detail="\n".join(
+            filter(None, [place.drawn(), *facts(reply.error).splitlines()[1:], standing])
+        ),
+        hint="mend the cause or the rest of the file, and run the same command: it goes on there",
+    )
+    failure.__cause__ = reply.error
+    return failure
