@@ -10,6 +10,7 @@ import pytest
 from headwater.errors import FilesError, HistoryError, LockBusy, MigrationFailed, UnsafeTarget
 from headwater.model import Event, Rebuilt, Said, Target
 from headwater.postgres import dropping
+from headwater.postgres import reset as resetting
 from headwater.postgres.databases import MARK
 from headwater.postgres.reset import reset
 from headwater.settings import Settings
