@@ -39,7 +39,7 @@ def reset(c: Context, json: bool = False) -> None:
     help={
         "to": "the last version to apply (default: all)",
         "dry_run": "show what would be applied, and stop",
-        "out_of_order": "a version that may run although one of a later date is applied",
+        "out_of_order": "versions, comma-separated, that may run although a later date is applied",
         **JSON,
     }
 )
@@ -124,7 +124,8 @@ def start(c: Context, json: bool = False) -> None:
 def stop(c: Context, json: bool = False) -> None:
     """Stop this checkout's private server; its data stay."""
     stopped = postgres.stop(postgres.server_of(ROOT))
-    sentence = "the private server is stopped" if stopped else "the private server did not run"
+    what = "is stopped" if stopped else "did not run"
+    sentence = f"the private server of {ROOT} {what}"
     report.show_fact("db.stop", sentence, json=json, changed=stopped)
 
 
@@ -132,7 +133,8 @@ def stop(c: Context, json: bool = False) -> None:
 def destroy(c: Context, json: bool = False) -> None:
     """Remove this checkout's private server with all its data."""
     gone = postgres.destroy(postgres.server_of(ROOT))
-    sentence = "the private server and its data are gone" if gone else "there is no private server"
+    what = "and its data are gone" if gone else "was not there"
+    sentence = f"the private server of {ROOT} {what}"
     report.show_fact("db.destroy", sentence, json=json, changed=gone)
 
 
@@ -146,6 +148,7 @@ def url(c: Context) -> None:
 def psql(c: Context, command: str = "") -> None:
     """Open psql on the target."""
     target = postgres.choose_target(settings_here(), report.tell)
+    report.say(f"target: {target}", style="dim", stderr=True)
     exit_with(postgres.run_psql(target, command))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,11 +13,11 @@ from psycopg import conninfo, sql
 
 from headwater.files.read import read_folder
 from headwater.model import Target
-from headwater.postgres.connect import target_of, with_database
+from headwater.postgres.connect import with_database
 from headwater.postgres.databases import MARK
 from headwater.postgres.run import migrate
-from headwater.postgres.target import private_target
-from headwater.settings import DatabaseChoice, Settings, load_settings
+from headwater.settings import Settings
+from tests.support import server_of_tests
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,11 +28,7 @@ _failed = pytest.StashKey[bool]()
 @pytest.fixture(scope="session")
 def server() -> Target:
     """The server that holds every database of the tests; connected to its `postgres`."""
-    url = os.environ.get("TEST_DATABASE_URL", "")
-    if url:
-        return target_of(DatabaseChoice(source="TEST_DATABASE_URL", url=url))
-    settings = load_settings(ROOT, environ={})
-    return with_database(private_target(settings), "postgres", "private server")
+    return server_of_tests(ROOT)
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +63,8 @@ def fresh_database(server: Target) -> FreshDatabase:
 @pytest.fixture(scope="session")
 def reference_template(server: Target, fresh_database: FreshDatabase) -> Generator[str]:
     """The name of a database with the reference schema, made once for each test process."""
-    settings = load_settings(ROOT, environ={})
+    # Spelt out: what a developer has set must not change what the tests are about.
+    settings = Settings(root=ROOT, migrations=ROOT / "migrations", schemas=("kb", "core"))
     with fresh_database() as url:
         name = str(conninfo.conninfo_to_dict(url)["dbname"])
         migrate(

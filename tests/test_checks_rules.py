@@ -93,9 +93,9 @@ def test_the_page_of_lint_is_what_the_rules_say() -> None:
     )
 
 
-def test_every_rule_has_the_section_that_its_link_names() -> None:
+def test_every_rule_has_a_section() -> None:
     headings = re.findall(r"^### (.+)$", rules_page(), flags=re.MULTILINE)
-    assert sorted(headings) == sorted(rule.doc.partition("#")[2] for rule in RULES)
+    assert sorted(headings) == sorted(rule.id for rule in RULES)
 
 
 def test_writing_the_page_anew_keeps_what_stands_above_the_mark(tmp_path: Path) -> None:

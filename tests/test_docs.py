@@ -12,7 +12,6 @@ import pytest
 
 import tasks
 from headwater import errors
-from headwater.checks.rules import RULES
 from headwater.errors import HeadwaterError
 from headwater.model import ChangeKind, How, Outcome, Severity, State, Target
 from headwater.report import workflow
@@ -293,7 +292,3 @@ def test_the_tasks_of_the_private_server_print_the_fields_that_are_documented(
     finally:
         destroyed = project.invoke("db.destroy --json").json
     require_task(destroyed, "db.destroy")
-
-
-def test_rules_have_pages() -> None:
-    assert {rule.doc.partition("#")[0] for rule in RULES} == {"docs/lint.md"}

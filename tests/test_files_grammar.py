@@ -201,6 +201,7 @@ def test_a_backslash_in_a_string_or_comment_is_no_psql_command(text: str) -> Non
         pytest.param("copy a from stdin;\n\\N\n\\.\n", 0, id="null-in-the-data"),
         pytest.param("copy a from\nstdin delimiter ';';\n1;2\n", 0, id="semicolon-as-delimiter"),
         pytest.param('copy "A;".b (c) from stdin\nselect', 0, id="without-semicolon"),
+        pytest.param("select a from stdin;\ncopy a from stdin;\n1\n", 21, id="below-a-table-stdin"),
     ],
 )
 def test_copy_from_stdin_is_named_where_it_stands(text: str, position: int) -> None:

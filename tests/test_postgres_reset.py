@@ -12,6 +12,7 @@ from headwater.model import Event, Rebuilt, Said, Target
 from headwater.postgres import dropping
 from headwater.postgres import reset as resetting
 from headwater.postgres.databases import MARK
+from headwater.postgres.patience import Patience
 from headwater.postgres.reset import reset
 from headwater.settings import Settings
 from tests.support import (
@@ -561,8 +562,8 @@ def test_files_see_the_search_path_of_the_database(target: Target, settings: Set
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
-    monkeypatch.setattr(resetting, "ATTEMPTS", attempts)
-    monkeypatch.setattr(resetting, "_FIRST_PAUSE_S", 0.02)
+    patience = Patience(attempts=attempts, first_pause_s=0.02, longest_pause_s=1.0)
+    monkeypatch.setattr(resetting, "PATIENCE", patience)
 
 
 @pytest.mark.parametrize("files", [INIT, INIT | CONCURRENTLY], ids=["atomic", "in steps"])

@@ -27,6 +27,7 @@ from headwater.model import Event, Said, Target
 from headwater.postgres import run as runner
 from headwater.postgres import transaction, wire
 from headwater.postgres.connect import Connection, with_database
+from headwater.postgres.patience import Patience
 from headwater.postgres.run import migrate
 from headwater.postgres.wire import Reply
 from headwater.settings import Settings
@@ -437,9 +438,8 @@ def test_runners_at_once_apply_each_version_once_and_all_succeed(
 
 
 def impatient(monkeypatch: pytest.MonkeyPatch, attempts: int) -> None:
-    monkeypatch.setattr(transaction, "LOCK_ATTEMPTS", attempts)
-    monkeypatch.setattr(transaction, "_FIRST_PAUSE_S", 0.02)
-    monkeypatch.setattr(transaction, "_LONGEST_PAUSE_S", 0.1)
+    patience = Patience(attempts=attempts, first_pause_s=0.02, longest_pause_s=0.1)
+    monkeypatch.setattr(transaction, "PATIENCE", patience)
 
 
 ALTER = {"0002_alter.sql": "create table app.b (); alter table app.t add j int;"}

@@ -413,6 +413,27 @@ def test_a_headwater_in_pyproject_that_is_no_table_is_refused(tmp_path: Path) ->
     assert "must be a table" in only_problem(tmp_path)
 
 
+def test_a_tool_in_pyproject_that_is_no_table_is_no_source(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("tool = 'x'\n", encoding="utf-8")
+    assert load(tmp_path).schemas == ("public",)
+
+
+def test_an_empty_headwater_toml_lets_pyproject_speak(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.headwater]\nlock_key = 5\n", encoding="utf-8")
+    assert load(tmp_path, toml="# nothing yet\n").lock_key == 5
+
+
+def test_a_bad_value_is_quoted_when_it_cannot_be_a_password(tmp_path: Path) -> None:
+    assert "'Kb' is no plain name" in only_problem(tmp_path, {"HEADWATER_SCHEMAS": "Kb"})
+
+
+def test_only_schemas_may_be_a_list(tmp_path: Path) -> None:
+    assert refused(tmp_path, toml="lock_key = [1]\nschemas = [1]") == [
+        "headwater.toml: lock_key must be a text or a whole number",
+        "headwater.toml: schemas must be a text or a whole number, or a list of texts",
+    ]
+
+
 def test_a_history_inside_a_schema_that_reset_drops_is_refused(tmp_path: Path) -> None:
     environ = {"HEADWATER_SCHEMAS": "kb,ops", "HEADWATER_HISTORY_TABLE": "ops.history"}
     assert "ops.history is inside a schema that reset drops" in only_problem(tmp_path, environ)
@@ -488,6 +509,11 @@ def test_a_variable_of_libpq_that_would_be_shown_with_a_password_is_refused(
     assert CANARY not in problem
 
 
+def test_a_password_may_look_like_a_url(tmp_path: Path) -> None:
+    choice = database_of(load(tmp_path, {"PGHOST": "h", "PGPASSWORD": "a://b=c"}))
+    assert choice.keywords["password"] == "a://b=c"
+
+
 def test_a_pgdatabase_that_holds_a_url_in_dotenv_is_refused_with_its_place(tmp_path: Path) -> None:
     problem = only_problem(tmp_path, {"PGHOST": "h"}, dotenv=f"PGDATABASE={URL}")
     assert problem == "PGDATABASE in .env: a URL belongs in DATABASE_URL"
@@ -508,6 +534,7 @@ def test_a_pgdatabase_that_holds_a_url_in_dotenv_is_refused_with_its_place(tmp_p
         "postgresql:///app?host=/var/run/postgresql&user=me",
         "postgresql://h/app?options=-csearch_path%3Dkb",
         "postgresql://h/app?sslmode=verify-full",
+        "postgresql://h:1/app",
         "postgresql://h:65535/app",
     ],
 )
@@ -520,6 +547,7 @@ def test_a_good_url_has_no_fault(tmp_path: Path, url: str) -> None:
 
 MALFORMED = [
     pytest.param("canary", id="no-url"),
+    pytest.param("postgresql", id="scheme-alone"),
     pytest.param("host=h user=u password=canary", id="parameters"),
     pytest.param("mysql://u:canary@h/d", id="other-scheme"),
     pytest.param("postgresql+psycopg://u:canary@h/d", id="driver-in-scheme"),
@@ -537,7 +565,9 @@ MALFORMED = [
     pytest.param("postgresql://u:canary\x00@h/d", id="nul"),
     pytest.param("postgresql://u:canary@[::1/d", id="open-bracket"),
     pytest.param("postgresql://u:canary/x@h/d", id="slash-in-password"),
+    pytest.param("postgresql://u:12/canary@h", id="slash-behind-digits-in-password"),
     pytest.param("postgresql://u:canary?x@h/d", id="question-mark-in-password"),
+    pytest.param("postgresql://u:12?a=canary@h/d", id="question-mark-behind-digits-in-password"),
     pytest.param("postgresql://u:canary@x@h/d", id="at-sign-in-password"),
     pytest.param("postgresql://u:x@canary@h/d", id="at-sign-early-in-password"),
     pytest.param("postgresql://u:canary", id="host-forgotten"),

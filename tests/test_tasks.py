@@ -200,7 +200,7 @@ def test_a_syntax_error_is_refused_before_anything_runs(built: Project, target: 
     query(target, "insert into app.documents (title) values ('yesterday')")
     write_third(built, "alter table app.documents\n    add colum status text nut null;\n")
     ended = built.invoke("reset", code=2)
-    ended.said(f"{THIRD}.sql:2:22: error syntax", f"\n{' ' * 27}^\n", "nothing was run")
+    ended.said(f"{THIRD}.sql:2:22: error syntax", f"\n{' ' * 27}^\n", "nothing changed")
     assert titles(target) == ["yesterday"]
     write_third(built, STATUS)
     built.invoke("reset")
@@ -307,7 +307,7 @@ def test_verify_names_what_was_changed_by_hand_until_it_is_undone(
     ended.said(
         "found        drift           5 differences",
         "    column app.documents.owner: in the database, not in the files\n",
-        "    policy readers on app.documents: in the files, not in the database\n",
+        "    policy readers on app.documents: missing in the database\n",
         "    column app.documents.title: default",
         "    trigger touched on app.documents: ",
         "    function app.shout(",

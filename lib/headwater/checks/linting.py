@@ -6,19 +6,19 @@ what an `allow` directive above a statement takes away again.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
 from headwater.errors import SettingsError
+from headwater.files.directives import allowed_rules, read_header
 from headwater.files.grammar import Script, Statement
-from headwater.files.refusals import Accepted, check
-from headwater.files.text import line_at, place
+from headwater.files.read import CHECKS
+from headwater.files.refusals import Accepted, check_all
+from headwater.files.sentences import read_sentences
+from headwater.files.text import checksum, line_at, place
 from headwater.model import Finding, Linted, Migration, MigrationFolder, Severity
-
-_ALLOW = re.compile(r"--\s*headwater:\s*allow\s+(?P<rules>[a-z0-9,\s-]+?)\s+because\s+\S")
 
 
 def severity(name: str) -> Severity:
@@ -32,35 +32,44 @@ def severity(name: str) -> Severity:
 
 
 def lint(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Linted:
-    """Lint the files of some versions (all when None); the folder as a whole always.
+    """Lint the files of some versions (None: all, and `checks/`); the folder as a whole always.
 
-    Findings come in order of file and line. A note says what could not be looked at.
+    Findings come in order of file and line. A note says what could not be looked at. A file that
+    undoes a migration is read as migrate would read it; no rule of squawk fits what only drops.
     """
     chosen = set(versions) if versions is not None else None
     migrations = [m for m in folder.migrations if chosen is None or m.version in chosen]
-    accepted, refused = _checked(migrations)
+    checks = folder.checks if chosen is None else ()
+    accepted, refused = check_all(migrations)
+    _, refused_downs = check_all(_downs(migrations))
     squawked = run_squawk(accepted)
-    findings = [*folder.findings, *refused]
+    findings = [*folder.findings, *map(_with_hint, (*refused, *refused_downs))]
+    for check in checks:
+        findings += read_sentences(check.text, f"{CHECKS}/{check.path.name}").findings
     for file in accepted:
         own = [f for f in squawked.findings if f.file == f"{file.migration.version}.sql"]
         findings += _without_allowed(file, own, judged=not squawked.note)
     findings.sort(key=lambda finding: (finding.file, finding.line, finding.column, finding.rule))
     return Linted(
         findings=tuple(findings),
-        files=len(migrations),
+        files=len(migrations) + len(checks),
         notes=(squawked.note,) if squawked.note else (),
     )
 
 
-def _checked(migrations: Sequence[Migration]) -> tuple[list[Accepted], list[Finding]]:
-    accepted, findings = [], list[Finding]()
+def _downs(migrations: Iterable[Migration]) -> Iterator[Migration]:
+    """Give what undoes each migration as if it were one, called `VERSION.down`."""
     for migration in migrations:
-        result = check(migration)
-        if isinstance(result, Accepted):
-            accepted.append(result)
-        else:
-            findings += [_with_hint(finding) for finding in result]
-    return accepted, findings
+        if migration.down is not None:
+            yield replace(
+                migration,
+                version=f"{migration.version}.down",
+                text=migration.down,
+                checksum=checksum(migration.down),
+                directives=read_header(migration.down),
+                verify=None,
+                down=None,
+            )
 
 
 def _with_hint(finding: Finding) -> Finding:
@@ -90,15 +99,12 @@ def allowances(script: Script) -> tuple[Allowance, ...]:
     """Read the `allow` directives of a script, each with the statement that stands below it."""
     found = list[Allowance]()
     for comment in script.comments:
-        match = _ALLOW.match(comment.text)
+        rules = allowed_rules(comment.text)
         statement = _next_statement(script, comment.start)
-        if not match or statement is None:
+        if not rules or statement is None:
             continue
         begin, end = place(script.text, statement.start), place(script.text, statement.end)
-        found += [
-            Allowance(rule=rule, line=comment.line, begin=begin, end=end)
-            for rule in re.split(r"\s*,\s*", match["rules"].strip())
-        ]
+        found += [Allowance(rule=rule, line=comment.line, begin=begin, end=end) for rule in rules]
     return tuple(found)
 
 

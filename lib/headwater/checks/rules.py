@@ -25,11 +25,6 @@ class Rule:
     squawk: bool = False
     """True when squawk finds it, under the same name."""
 
-    @property
-    def doc(self) -> str:
-        """Give the page that explains it."""
-        return f"docs/lint.md#{self.id}"
-
 
 REFUSED = (
     Rule(
@@ -59,9 +54,9 @@ REFUSED = (
     Rule(
         id="copy-stdin",
         severity=Severity.ERROR,
-        why="Only psql can send its data; with the data below it, the file is a syntax error.",
+        why="Only psql can send its data.",
         instead="write INSERT statements (pg_dump --inserts)",
-        bad="copy app.t from stdin;",
+        bad="copy app.t from stdin;\n1\n2\n\\.\n",
         good="insert into app.t values (1);",
     ),
     Rule(

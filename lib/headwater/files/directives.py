@@ -9,15 +9,15 @@ comments that a parser has found.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from headwater.model import Directive, Finding
+from headwater.model import Directive
 from headwater.settings import milliseconds
 
 HEADER_NAMES = ("no-transaction", "lock-timeout")
 
 _DIRECTIVE = re.compile(r"--[ \t]*headwater:\s*(?P<name>\S*)\s*(?P<value>.*?)\s*")
-_ALLOW = re.compile(r"[a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*\s+because\s+\S.*")
+_ALLOW = re.compile(r"(?P<rules>[a-z0-9-]+(?:\s*,\s*[a-z0-9-]+)*)\s+because\s+\S.*")
 
 # What was meant to be a directive: the name with a colon, or with one of the words behind it.
 # Prose may begin with the product's name, too.
@@ -98,34 +98,22 @@ def _end_of_block(text: str, position: int) -> int:
     return len(text)
 
 
-def faults(comments: Iterable[tuple[int, str]], file: str, first_statement: int) -> list[Finding]:
-    """Judge every comment of a file: unknown, misplaced and foreign directives.
+def allowed_rules(comment: str) -> tuple[str, ...]:
+    """Give the rules that an `allow` directive names; none for any other comment."""
+    directive = _DIRECTIVE.fullmatch(comment.strip())
+    allow = _ALLOW.fullmatch(directive["value"]) if directive else None
+    if not directive or directive["name"] != "allow" or not allow:
+        return ()
+    return tuple(re.split(r"\s*,\s*", allow["rules"]))
 
-    `comments` are line and text, as the parser found them; `first_statement` is the line of the
-    first statement, as `line_of_first_statement` gives it.
+
+def faults(comment: str, *, in_header: bool) -> Iterator[tuple[str, str, str]]:
+    """Judge one comment that a parser found: give rule, message and hint of what is wrong.
+
+    Wrong are unknown, misplaced and foreign directives. The header ends at
+    `line_of_first_statement`.
     """
-    return [
-        Finding(
-            rule=rule,
-            message=message,
-            file=file,
-            line=line,
-            column=1,
-            hint=hint,
-            source=comment.partition("\n")[0],
-        )
-        for line, comment in comments
-        for rule, message, hint in _judge(comment.strip(), in_header=line < first_statement)
-    ]
-
-
-def is_allow(comment: str) -> bool:
-    """Say whether a comment is an `allow` directive."""
-    match = _DIRECTIVE.fullmatch(comment.strip())
-    return match is not None and match["name"] == "allow"
-
-
-def _judge(comment: str, *, in_header: bool) -> Iterator[tuple[str, str, str]]:
+    comment = comment.strip()
     if any(re.fullmatch(pattern, comment, re.IGNORECASE) for pattern in _FOREIGN_NO_TRANSACTION):
         yield (
             "foreign-directive",

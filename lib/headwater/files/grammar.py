@@ -44,10 +44,16 @@ _NAME = re.compile("[A-Za-z0-9_$\u0080-\U0010ffff]*")
 
 
 class NotParsed(ValueError):
-    """The text is not SQL that PostgreSQL would accept; `position` counts characters from 0."""
+    """The text is not SQL that PostgreSQL would accept; `position` counts characters from 0.
 
-    def __init__(self, message: str, position: int, hint: str = "") -> None:
+    `rule` is the rule of lint that it breaks.
+    """
+
+    def __init__(
+        self, message: str, position: int, hint: str = "", *, rule: str = "syntax"
+    ) -> None:
         super().__init__(message)
+        self.rule = rule
         self.message = message
         self.position = position
         self.hint = hint
@@ -228,7 +234,8 @@ def _explained(text: str, message: str, position: int) -> NotParsed:
     """Say what a person would want to know about a refusal: the three usual surprises."""
     seen = _scanned(text, position)
     if (at := _copy_in(seen)) is not None:
-        return NotParsed(COPY_FAULT, len(text.encode()[:at].decode()), COPY_HINT)
+        place = len(text.encode()[:at].decode())
+        return NotParsed(COPY_FAULT, place, COPY_HINT, rule="copy-stdin")
     if message.startswith('syntax error at or near "\\'):
         command = text[position:].split(maxsplit=1)[0]
         return NotParsed(f"{command} is a psql command, not SQL", position, "remove it")

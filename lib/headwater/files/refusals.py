@@ -8,8 +8,8 @@ transaction, or it holds something that cannot run where it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from headwater.files import directives
@@ -18,11 +18,10 @@ from headwater.files.grammar import (
     COPY_HINT,
     INVISIBLE_HINT,
     Comment,
-    NotParsed,
     Script,
     Statement,
-    parse,
 )
+from headwater.files.parsing import parse_or_explain
 from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.text import line_at, place
 from headwater.model import Directive, Finding, Migration
@@ -58,21 +57,19 @@ def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
     return Accepted(migration=migration, script=script, sentences=sentences)
 
 
-def parse_or_explain(text: str, file: str) -> Script | Finding:
-    """Parse a text, or say at which line, column and character the grammar refuses it."""
-    try:
-        return parse(text)
-    except NotParsed as error:
-        line, column = place(text, error.position)
-        return Finding(
-            rule="syntax",
-            message=error.message,
-            file=file,
-            line=line,
-            column=column,
-            hint=error.hint,
-            source=line_at(text, line),
-        )
+def check_all(migrations: Iterable[Migration]) -> tuple[tuple[Accepted, ...], tuple[Finding, ...]]:
+    """Check migrations one by one; give those that are accepted, and all that is wrong."""
+    accepted, findings = list[Accepted](), list[Finding]()
+    for migration in migrations:
+        checked = check(migration)
+        if isinstance(checked, Accepted):
+            accepted.append(checked)
+        else:
+            findings += checked
+    return tuple(accepted), tuple(findings)
+
+
+_ALLOW_FAULT = "allow stands above the statement that it covers, on a line of its own"
 
 
 def _faults_of_directives(
@@ -82,19 +79,19 @@ def _faults_of_directives(
         return
     first = directives.line_of_first_statement(script.text)
     for comment in script.comments:
-        found = directives.faults([(comment.line, comment.text)], file, first)
-        if not found and directives.is_allow(comment.text) and not _covers(script, comment):
-            found = [
-                Finding(
-                    rule="directive",
-                    message="allow stands above the statement that it covers, on a line of its own",
-                    file=file,
-                    line=comment.line,
-                )
-            ]
-        for finding in found:
-            source = line_at(script.text, comment.line)
-            yield replace(finding, column=comment.column, source=source)
+        faults = list(directives.faults(comment.text, in_header=comment.line < first))
+        if not faults and directives.allowed_rules(comment.text) and not _covers(script, comment):
+            faults = [("directive", _ALLOW_FAULT, "")]
+        for rule, message, hint in faults:
+            yield Finding(
+                rule=rule,
+                message=message,
+                file=file,
+                line=comment.line,
+                column=comment.column,
+                hint=hint,
+                source=line_at(script.text, comment.line),
+            )
     names = [directive.name for directive in header]
     for index, directive in enumerate(header):
         if directive.name != "allow" and directive.name in names[:index]:

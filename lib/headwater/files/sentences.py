@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from headwater.files.grammar import NotParsed, Statement, parse
-from headwater.files.text import line_at, place
+from headwater.files.grammar import Statement
+from headwater.files.parsing import parse_or_explain
+from headwater.files.text import line_at
 from headwater.model import Finding
 
 # A cut never falls inside a character, of which the longest has four bytes.
@@ -34,20 +35,9 @@ class Sentences:
 
 def read_sentences(text: str, file: str) -> Sentences:
     """Read a post-condition or a check: a list of SELECTs of one boolean with a name each."""
-    try:
-        script = parse(text)
-    except NotParsed as error:
-        line, column = place(text, error.position)
-        fault = Finding(
-            rule="syntax",
-            message=error.message,
-            file=file,
-            line=line,
-            column=column,
-            hint=error.hint,
-            source=line_at(text, line),
-        )
-        return Sentences(sentences=(), findings=(fault,))
+    script = parse_or_explain(text, file)
+    if isinstance(script, Finding):
+        return Sentences(sentences=(), findings=(script,))
     sentences, findings = [], []
     for statement in script.statements:
         name = _name(statement)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias
 
 import psycopg
@@ -121,17 +121,12 @@ def _open(target: Target, purpose: str) -> Connection:
     if "connect_timeout" not in conninfo.conninfo_to_dict(target.conninfo):
         options["connect_timeout"] = CONNECT_TIMEOUT_S
     try:
-        with libpq_variables_hidden() if target.private else _nothing():
+        with libpq_variables_hidden() if target.private else nullcontext():
             return psycopg.Connection.connect(
                 target.conninfo, autocommit=True, prepare_threshold=None, **options
             )
     except psycopg.Error as error:
         raise unreachable(target, error) from _without_secrets(error, target)
-
-
-@contextmanager
-def _nothing() -> Generator[None]:
-    yield
 
 
 @contextmanager
@@ -227,14 +222,9 @@ def pins(connection: Connection, *, lock_timeout_ms: int) -> bytes:
     lines = [PINS, b"SET lock_timeout = %d;\n" % lock_timeout_ms]
     if connection.info.server_version >= 17_00_00:
         lines.append(b"SET transaction_timeout = 0;\n")
-    if _checks_clients(connection):
+    if connection.info.server_version >= 14_00_00:
         lines.append(b"SET client_connection_check_interval = %d;\n" % _CHECK_INTERVAL_MS)
     return b"".join(lines)
-
-
-def _checks_clients(connection: Connection) -> bool:
-    """Say whether the server can notice a vanished client (from 14 on, not on Windows)."""
-    return connection.info.server_version >= 14_00_00
 
 
 def parameters(target: Target) -> Mapping[str, Any]:

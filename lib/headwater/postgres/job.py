@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import psycopg
 from psycopg import sql
 
 from headwater.model import Migration, Notify, Target, ignore
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin, pins
+from headwater.postgres.translate import translated
 from headwater.settings import Settings, milliseconds
 
 if TYPE_CHECKING:
     from headwater.files.refusals import Accepted
-
-# A lock that was not to be had, or two sessions that wait for each other: the file was rolled back
-# whole, and is worth another try.
-NO_LOCK = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 SERVER_DURATION = sql.SQL(
     "pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - "
@@ -56,7 +52,8 @@ class Sessions:
             self.connection = self.stack.enter_context(connect(self.target, purpose="migrate"))
             self.lock_timeout_ms = -1
         if self.lock_timeout_ms != lock_timeout_ms:
-            pin(self.connection, lock_timeout_ms=lock_timeout_ms)
+            with translated("preparing the session"):
+                pin(self.connection, lock_timeout_ms=lock_timeout_ms)
             self.lock_timeout_ms = lock_timeout_ms
         return self.connection
 
@@ -67,7 +64,7 @@ class Sessions:
 
 
 @contextmanager
-def sessions(target: Target) -> Iterator[Sessions]:
+def sessions(target: Target) -> Generator[Sessions]:
     """Open connections as they are needed, and close the last one."""
     with ExitStack() as stack:
         yield Sessions(target=target, stack=stack)

@@ -7,7 +7,6 @@ scratch database; only then are the schemas dropped, in batches, and rebuilt fil
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -42,19 +41,20 @@ from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.databases import require_disposable, scratch_database
 from headwater.postgres.dropping import drop_statements, some_tables
-from headwater.postgres.job import NO_LOCK, Job, begin_afresh, lock_timeout_of
+from headwater.postgres.job import Job, lock_timeout_of
 from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.outsiders import Outsider, outsiders_now, outsiders_of, require_rebuilt
+from headwater.postgres.patience import NO_LOCK, Patience, patiently
 from headwater.postgres.run import accept, migrate
 from headwater.postgres.session import FORGET, holds_for_the_transaction
 from headwater.postgres.transaction import (
     ConnectionLost,
     Message,
-    require_sentences,
     roll_back,
+    run_with_record,
     savepoint_name,
 )
-from headwater.postgres.translate import facts, translated, translation
+from headwater.postgres.translate import translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
 
@@ -63,8 +63,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ATTEMPTS = 5
-_FIRST_PAUSE_S = 0.2
+PATIENCE = Patience(attempts=5, first_pause_s=0.2, longest_pause_s=8.0)
 
 # What one transaction may refuse although every file by itself is right.
 _NEEDS_SEVERAL_TRANSACTIONS = (
@@ -138,30 +137,23 @@ class _Rebuild:
                 raise _SeveralTransactionsNeeded(
                     MigrationFailed(f"{file.migration.version}.sql sets constraints")
                 )
-            _ = file.script.token_checksum
+            _ = file.script.token_checksum  # computed here, while the server drops
         return accepted
 
     def _patiently(self, connection: Connection, action: Callable[[], T]) -> T:
         """Do what is all or nothing, trying again while a lock is not to be had."""
-        pause = _FIRST_PAUSE_S
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                return action()
-            except NO_LOCK as error:
-                with translated("looking for who holds the locks"):
-                    blockers = sessions_with_locks(connection)
-                if attempt == ATTEMPTS:
-                    raise LockBusy(
-                        f"a lock was not to be had within {self.settings.lock_timeout_ms} ms, "
-                        f"{attempt} times; nothing changed",
-                        detail="\n".join(filter(None, [facts(error), blockers])),
-                        hint="close the sessions that use the schema, then try again",
-                    ) from error
-                said = "\n".join(filter(None, [error.diag.message_primary, blockers]))
-                self.notify(Said(message=f"{said}; trying again"))
-                time.sleep(pause * random.uniform(0.5, 1.0))
-                pause *= 2
-        raise AssertionError("unreachable")
+        timeout_ms = self.settings.lock_timeout_ms
+        return patiently(
+            action,
+            PATIENCE,
+            blockers=lambda: sessions_with_locks(connection),
+            tell=lambda said: self.notify(Said(message=said)),
+            give_up=lambda attempts: LockBusy(
+                f"a lock was not to be had within {timeout_ms} ms, {attempts} times; "
+                "nothing changed",
+                hint="close the sessions that use the schema, then try again",
+            ),
+        )
 
     def _try_atomically(self, connection: Connection) -> Rebuilt:
         """Drop, rebuild, commit; or roll all of it back.
@@ -230,14 +222,7 @@ class _Rebuild:
         )
         forget = FORGET + pins(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         try:
-            if file.sentences:
-                message.send(connection, then=begin_afresh(connection, job))
-                require_sentences(connection, file.sentences, file.migration)
-                elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
-                reply = send(connection, job.record(connection, elapsed) + forget)
-                message.require_success(reply, offset=0)
-            else:
-                message.send(connection, then=job.record(connection) + forget)
+            run_with_record(connection, job, message, then=forget)
         except ConnectionLost as failure:
             raise MigrationFailed(
                 f"{file.migration.version}.sql: the connection was lost; nothing changed",

@@ -29,7 +29,7 @@ from headwater.postgres.job import Job, sessions
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.plan import make_plan, require_no_problems
 from headwater.postgres.session import leaves_no_trace
-from headwater.postgres.stepwise import run_without_transaction
+from headwater.postgres.stepwise import require_resumable, run_without_transaction
 from headwater.postgres.transaction import run_in_transaction
 from headwater.settings import Settings
 
@@ -97,6 +97,7 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
             accepted = accept(plan.steps)
             if accepted and not history.has_history(connection, settings):
                 history.create_history(connection, settings)
+            require_resumable(connection, settings, accepted)
             return Migrated(
                 plan=plan, results=tuple(_run_all(target, plan, accepted, settings, notify))
             )
@@ -121,7 +122,7 @@ def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
     if findings:
         count = len(findings)
         raise FilesError(
-            f"{count} problem{'s' * (count > 1)} in the migrations; nothing was run",
+            f"{count} problem{'s' * (count > 1)} in the migrations; nothing changed",
             findings=tuple(findings),
             hint="mend the files, then run the same command again",
         )

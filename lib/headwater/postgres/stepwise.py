@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
 from headwater.errors import FilesError, HalfDone, HeadwaterError, OutcomeUnknown
 from headwater.model import MigrationResult
 from headwater.postgres import history
-from headwater.postgres.connect import connect, pin_for_bookkeeping
+from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.job import Job, Sessions, lock_timeout_of
 from headwater.postgres.sentences import first_broken
 from headwater.postgres.session import sets_the_session
 from headwater.postgres.translate import facts, place_of_error, translated
-from headwater.postgres.wire import Reply, send
+from headwater.postgres.wire import send
+from headwater.settings import Settings
+
+if TYPE_CHECKING:
+    from headwater.files.refusals import Accepted
 
 
 def run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
     """Run a file statement by statement, going on behind those that the journal calls done.
+
+    `require_resumable` has looked at the journal before.
 
     The unit of safety is the statement: the journal says 'started' before and 'done' after each.
     A statement that fails leaves the earlier ones done, and raises HalfDone.
@@ -30,18 +39,17 @@ def run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
         with translated("reading the journal"):
             pin_for_bookkeeping(journal, lock_timeout_ms=job.settings.lock_timeout_ms)
         journaled = history.read_steps(journal, job.settings, migration.version)
-        _require_all_there(job, journaled)
         for step, statement in enumerate(script.statements, start=1):
-            tokens = token_checksum(statement.text)
             # What a SET does is gone with the session that ran it: it is for those that follow.
-            if _is_done(job, journaled.get(step), step, tokens) and not sets_the_session(statement):
+            if step in journaled and not sets_the_session(statement):
                 continue
+            tokens = token_checksum(statement.text)
             history.write_step(journal, job.settings, migration.version, step, tokens, "started")
             reply = send(connection, statement.text.encode())
             if reply.error is not None:
                 if not reply.lost:
                     history.delete_step(journal, job.settings, migration.version, step)
-                raise _stopped(job, reply, step)
+                raise _stopped(job, reply.error, step, lost=reply.lost)
             history.write_step(journal, job.settings, migration.version, step, tokens, "done")
     session.discard()
     elapsed = round((time.monotonic() - begun) * 1_000)
@@ -85,53 +93,52 @@ def token_checksum(text: str) -> str:
     return parse(text).token_checksum
 
 
-def _require_all_there(job: Job, journaled: dict[int, tuple[str, str]]) -> None:
-    """Refuse a file that has fewer statements than the journal says have run."""
-    total = len(job.file.script.statements)
-    if journaled and max(journaled) > total:
-        raise FilesError(
-            f"{job.migration.version}.sql: statement {max(journaled)} was removed after it had run",
-            hint="restore the statements that ran; those behind them may be mended",
-        )
+def require_resumable(
+    connection: Connection, settings: Settings, accepted: Sequence[Accepted]
+) -> None:
+    """Raise before anything runs when a file cannot go on where its journal says it stopped.
+
+    FilesError when what already ran was edited or removed, OutcomeUnknown when the end of a
+    statement was never seen.
+    """
+    for file in accepted:
+        if not file.migration.transactional:
+            _compare(
+                file, history.read_steps(connection, settings, file.migration.version), settings
+            )
 
 
-def _is_done(job: Job, journaled: tuple[str, str] | None, step: int, tokens: str) -> bool:
-    """Say whether the journal calls a statement done; refuse when it was edited since."""
-    if journaled is None:
-        return False
-    version = job.migration.version
-    known_tokens, state = journaled
-    if known_tokens != tokens:
-        raise FilesError(
-            f"{version}.sql: statement {step} was edited after it had run",
-            hint="restore the statements that ran; those behind them may be mended",
-        )
-    if state == "started":
-        raise OutcomeUnknown(
-            f"{version}.sql: statement {step} was started, and nobody knows whether it ended",
-            hint="look whether its effect is there; then delete its row from the journal "
-            f"{job.settings.history}_steps (to run it again) or set its state to 'done'",
-        )
-    return True
+def _compare(file: Accepted, journaled: dict[int, tuple[str, str]], settings: Settings) -> None:
+    version, statements = file.migration.version, file.script.statements
+    for step, (tokens, state) in sorted(journaled.items()):
+        if step > len(statements) or token_checksum(statements[step - 1].text) != tokens:
+            changed = "removed" if step > len(statements) else "edited"
+            raise FilesError(
+                f"{version}.sql: statement {step} was {changed} after it had run",
+                hint="restore the statements that ran; those behind them may be mended",
+            )
+        if state == "started":
+            raise OutcomeUnknown(
+                f"{version}.sql: statement {step} was started, and nobody knows whether it ended",
+                hint="look whether its effect is there; then delete its row from the journal "
+                f"{settings.history}_steps (to run it again) or set its state to 'done'",
+            )
 
 
-def _stopped(job: Job, reply: Reply, step: int) -> HeadwaterError:
+def _stopped(job: Job, error: psycopg.Error, step: int, *, lost: bool) -> HeadwaterError:
     """Tell where a no-transaction file stands after a statement failed or the connection went."""
-    assert reply.error is not None
     migration, script = job.migration, job.file.script
     statement = script.statements[step - 1]
     place = place_of_error(
-        reply.error, script, f"{migration.version}.sql", index=step - 1, offset=-statement.start
+        error, script, f"{migration.version}.sql", index=step - 1, offset=-statement.start
     )
     total = len(script.statements)
     standing = f"statements done: {step - 1} of {total}; failed: {step}; not tried: {total - step}"
-    kind: type[HeadwaterError] = OutcomeUnknown if reply.lost else HalfDone
+    kind: type[HeadwaterError] = OutcomeUnknown if lost else HalfDone
     failure = kind(
-        f"{place}: {reply.error.diag.message_primary or str(reply.error).strip()}",
-        detail="\n".join(
-            filter(None, [place.drawn(), *facts(reply.error).splitlines()[1:], standing])
-        ),
+        f"{place}: {error.diag.message_primary or str(error).strip()}",
+        detail="\n".join(filter(None, [place.drawn(), *facts(error).splitlines()[1:], standing])),
         hint="mend the cause or the rest of the file, and run the same command: it goes on there",
     )
-    failure.__cause__ = reply.error
+    failure.__cause__ = error
     return failure

@@ -10,7 +10,6 @@ and COMMIT follow.
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from collections.abc import Sequence
@@ -25,56 +24,43 @@ from headwater.model import Migration, MigrationResult, Said, Target
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect
 from headwater.postgres.job import (
-    NO_LOCK,
     Job,
     Sessions,
     begin_afresh,
     lock_timeout_of,
 )
 from headwater.postgres.lock import sessions_with_locks
+from headwater.postgres.patience import NO_LOCK, Patience, patiently
 from headwater.postgres.sentences import first_broken
-from headwater.postgres.translate import Place, facts, lost, place_of_error
+from headwater.postgres.translate import Place, facts, lost, place_of_error, translated
 from headwater.postgres.wire import Reply, send
 
 if TYPE_CHECKING:
     from headwater.files.sentences import Sentence
 
-# Nine tries of a file whose lock is not to be had, each after a longer pause: about half a minute
-# of trying beside the waiting itself. Never an unlimited last try: behind a waiting ALTER TABLE
-# every plain SELECT of the application queues as well.
-LOCK_ATTEMPTS = 9
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 8.0
+# About half a minute of trying, beside the waiting itself.
+PATIENCE = Patience(attempts=9, first_pause_s=0.1, longest_pause_s=8.0)
 
 
 def run_in_transaction(job: Job, session: Sessions) -> MigrationResult:
     """Run a file, trying again while its locks are not to be had: it is all or nothing."""
-    lock_timeout_ms = lock_timeout_of(job.migration, job.settings)
-    pause = _FIRST_PAUSE_S
-    for attempt in range(1, LOCK_ATTEMPTS + 1):
-        connection = session.for_file(lock_timeout_ms)
-        try:
-            return _try_in_transaction(job, connection, session.target)
-        except NO_LOCK as error:
-            session.discard()
-            blockers = _blockers(session, lock_timeout_ms)
-            if attempt == LOCK_ATTEMPTS:
-                raise LockBusy(
-                    f"{job.migration.version}.sql: no lock within {lock_timeout_ms} ms, "
-                    f"{attempt} times; it was rolled back each time",
-                    detail="\n".join(filter(None, [facts(error), blockers])),
-                    hint="try again at a quieter time, or end the session that holds the lock",
-                ) from error
-            reason = "\n".join(filter(None, [error.diag.message_primary, blockers]))
-            again = f"attempt {attempt + 1} of {LOCK_ATTEMPTS} in {pause:.1f} s"
-            job.notify(Said(message=f"{job.migration.version}: {reason}; {again}"))
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-    raise AssertionError("unreachable")
+    timeout_ms, name = lock_timeout_of(job.migration, job.settings), job.migration.version
+    return patiently(
+        lambda: _try_in_transaction(job, session.for_file(timeout_ms), session.target),
+        PATIENCE,
+        blockers=lambda: _blockers(session, timeout_ms),
+        tell=lambda said: job.notify(Said(message=f"{name}: {said}")),
+        give_up=lambda attempts: LockBusy(
+            f"{name}.sql: no lock within {timeout_ms} ms, {attempts} times; "
+            "it was rolled back each time",
+            hint="try again at a quieter time, or end the session that holds the lock",
+        ),
+    )
 
 
 def _blockers(session: Sessions, lock_timeout_ms: int) -> str:
-    """Name who holds locks now; a failure to ask must not hide why we ask."""
+    """Name who holds locks now, from a fresh session; a failure must not hide why we ask."""
+    session.discard()
     try:
         return sessions_with_locks(session.for_file(lock_timeout_ms))
     except (psycopg.Error, HeadwaterError):
@@ -89,14 +75,7 @@ def _try_in_transaction(job: Job, connection: Connection, target: Target) -> Mig
         job, before=b"BEGIN; SAVEPOINT %s;\n" % name, after=b"RELEASE %s;\n" % name
     )
     try:
-        if job.file.sentences:
-            message.send(connection, then=begin_afresh(connection, job))
-            require_sentences(connection, job.file.sentences, job.migration)
-            elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
-            reply = send(connection, job.record(connection, elapsed) + b"COMMIT")
-            message.require_success(reply, offset=0)
-        else:
-            message.send(connection, then=job.record(connection) + b"COMMIT")
+        run_with_record(connection, job, message, then=b"COMMIT")
     except ConnectionLost as failure:
         connection.close()
         _ask_for_outcome(job, backend, target, failure)
@@ -108,6 +87,19 @@ def _try_in_transaction(job: Job, connection: Connection, target: Target) -> Mig
         duration_ms=round((time.monotonic() - begun) * 1_000),
         statements=len(job.file.script.statements),
     )
+
+
+def run_with_record(connection: Connection, job: Job, message: Message, *, then: bytes) -> None:
+    """Send a file and its record, then `then`; with a post-condition, ask it in between."""
+    if not job.file.sentences:
+        message.send(connection, then=job.record(connection) + then)
+        return
+    begun = time.monotonic()
+    message.send(connection, then=begin_afresh(connection, job))
+    require_sentences(connection, job.file.sentences, job.migration)
+    elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
+    reply = send(connection, job.record(connection, elapsed) + then)
+    message.require_success(reply, offset=0)
 
 
 def savepoint_name() -> bytes:
@@ -158,18 +150,13 @@ class Message:
             raise ConnectionLost(reply.error)
         if isinstance(reply.error, NO_LOCK):
             raise reply.error
-        raise self._failure(reply, offset)
-
-    def _failure(self, reply: Reply, offset: int) -> HeadwaterError:
-        assert reply.error is not None
-        script, migration = self.job.file.script, self.job.migration
+        script = self.job.file.script
         index = reply.succeeded - self.statements_before if offset else len(script.statements)
         if index >= len(script.statements):
-            return self._failure_behind(reply.error)
-        place = place_of_error(
-            reply.error, script, f"{migration.version}.sql", index=index, offset=offset
-        )
-        return failed(reply.error, place, self.job)
+            raise self._failure_behind(reply.error)
+        name = f"{self.job.migration.version}.sql"
+        place = place_of_error(reply.error, script, name, index=index, offset=offset)
+        raise failed(reply.error, place, self.job)
 
     def _failure_behind(self, error: psycopg.Error) -> HeadwaterError:
         """Tell of a failure that no single statement of the file caused: a guard, or COMMIT."""
@@ -234,7 +221,7 @@ def _ask_for_outcome(job: Job, backend: int, target: Target, failure: Connection
     for pause in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):
         time.sleep(pause)
         try:
-            with connect(target, purpose="migrate") as another:
+            with connect(target, purpose="migrate") as another, translated("asking the server"):
                 gone = not _is_working(another, backend)
                 if any(
                     row.version == version for row in history.read_history(another, job.settings)
