@@ -630,10 +630,10 @@ def test_it_stops_at_the_failed_statement_and_goes_on_there(
     [
         ("create table app.other (); select 1", "statement 1 was edited after it had run"),
         ("select 1; create table app.a ()", "statement 1 was edited after it had run"),
-        ("select 1", "statement 2 was removed after it had run"),
+        ("select 1", "statement 1 was edited after it had run"),
         ("create table app.a ()", "statement 2 was removed after it had run"),
     ],
-    ids=["edited", "another before it", "removed", "the last one removed"],
+    ids=["edited", "another before it", "another alone", "the last one removed"],
 )
 def test_an_edit_of_what_already_ran_is_refused(
     target: Target, settings: Settings, edited: str, words: str
