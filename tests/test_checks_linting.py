@@ -70,6 +70,45 @@ def test_an_index_on_a_table_of_the_same_file_blocks_nobody(tmp_path: Path) -> N
     assert found(tmp_path, "create table app.t (a bigint);\ncreate index i on app.t (a);\n") == []
 
 
+def test_what_undoes_a_migration_is_read_as_migrate_would_read_it(tmp_path: Path) -> None:
+    files = {ONE: "select 1;\n", "20240101_one.down.sql": "drop table app.t;\ncommit;\n"}
+    [finding] = linted(tmp_path, files).findings
+    assert (finding.file, finding.rule, finding.line) == (
+        "20240101_one.down.sql",
+        "transaction-control",
+        2,
+    )
+    assert finding.hint
+    write_files(tmp_path, {"20240101_one.down.sql": "drop tabel app.t;\n"})
+    outcome = lint(read_folder(tmp_path), ["20240101_one"])
+    assert [(f.file, f.rule) for f in outcome.findings] == [("20240101_one.down.sql", "syntax")]
+    assert lint(read_folder(tmp_path), []).findings == ()
+
+
+def test_what_undoes_a_migration_may_be_without_a_transaction_by_itself(tmp_path: Path) -> None:
+    undo = "-- headwater: no-transaction\ndrop index concurrently app.i;\n"
+    files = {ONE: "select 1;\n", "20240101_one.down.sql": undo}
+    assert linted(tmp_path, files).findings == ()
+    files |= {ONE: "-- headwater: no-transaction\nvacuum;\n"}
+    files |= {"20240101_one.down.sql": "vacuum;\n"}
+    assert [f.rule for f in linted(tmp_path, files).findings] == ["no-transaction"]
+
+
+def test_checks_are_read_with_every_file_and_never_beside_named_versions(tmp_path: Path) -> None:
+    files = {
+        ONE: "select 1;\n",
+        "checks/a.sql": "selec 1;\n",
+        "checks/b.sql": 'select true as "it holds";\ndelete from app.t;\n',
+    }
+    outcome = linted(tmp_path, files)
+    assert [(f.file, f.rule, f.line) for f in outcome.findings] == [
+        ("checks/a.sql", "syntax", 1),
+        ("checks/b.sql", "not-a-sentence", 2),
+    ]
+    assert outcome.files == 3
+    assert linted(tmp_path, files, versions=["20240101_one"]).findings == ()
+
+
 # --- places and order -------------------------------------------------------------------------
 
 

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.files.directives import faults, line_of_first_statement, read_header
+from headwater.files.directives import (
+    allowed_rules,
+    faults,
+    line_of_first_statement,
+    read_header,
+)
 from headwater.files.grammar import parse
 from headwater.files.refusals import check
 from headwater.files.text import checksum
@@ -22,14 +27,17 @@ NO_TRANSACTION = Directive(name="no-transaction", value="", line=1)
 
 def judged(text: str) -> list[Finding]:
     """Judge all comments of a text, as the parser finds them."""
-    comments = [(comment.line, comment.text) for comment in parse(text).comments]
-    return faults(comments, "0001_a.sql", line_of_first_statement(text))
+    first = line_of_first_statement(text)
+    return [
+        Finding(rule=rule, message=message, line=comment.line, hint=hint, source=comment.text)
+        for comment in parse(text).comments
+        for rule, message, hint in faults(comment.text, in_header=comment.line < first)
+    ]
 
 
 def only_fault(text: str) -> Finding:
     """Judge a text with exactly one fault, and give it."""
     [finding] = judged(text)
-    assert finding.file == "0001_a.sql"
     assert finding.hint
     return finding
 
@@ -244,6 +252,24 @@ def test_a_directive_of_the_header_elsewhere_is_misplaced(text: str, directive: 
     finding = only_fault(text.format(directive))
     assert finding.rule == "directive"
     assert "belongs into the header, before the first statement" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("comment", "rules"),
+    [
+        ("-- headwater: allow a-rule because it is small", ("a-rule",)),
+        ("--headwater:\tallow  a ,b2,\tc because because ", ("a", "b2", "c")),
+        ("-- headwater: allow a", ()),
+        ("-- headwater: allow a b because c", ()),
+        ("-- headwater: lock-timeout a because b", ()),
+        ("-- allow a because b", ()),
+        ("/* headwater: allow a because b */", ()),
+    ],
+)
+def test_the_rules_of_an_allow_are_those_of_its_list(
+    comment: str, rules: tuple[str, ...]
+) -> None:
+    assert allowed_rules(comment) == rules
 
 
 # --- other tools ------------------------------------------------------------------------------

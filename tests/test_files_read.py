@@ -157,7 +157,12 @@ def test_a_sound_folder_is_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("upper-case", "1 problem in "), ("bad-names", "6 problems in ")]
+    ("name", "message"),
+    [
+        ("upper-case", "1 problem in "),
+        ("bad-checks", "2 problems in "),
+        ("bad-names", "6 problems in "),
+    ],
 )
 def test_an_unsound_folder_is_refused_with_every_finding(name: str, message: str) -> None:
     with pytest.raises(FilesError) as caught:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from headwater.files.directives import read_header
-from headwater.files.grammar import COPY_FAULT, COPY_HINT, INVISIBLE_HINT, Script, parse
+from headwater.files.grammar import COPY_FAULT, COPY_HINT, INVISIBLE_HINT, parse
 from headwater.files.read import read_folder
-from headwater.files.refusals import Accepted, check, needs_no_transaction, parse_or_explain
+from headwater.files.refusals import Accepted, check, check_all, needs_no_transaction
 from headwater.files.text import checksum
 from headwater.model import Finding, Migration, Severity
 
@@ -202,7 +202,7 @@ def test_copy_from_stdin_without_data_is_refused(
 def test_copy_from_stdin_with_data_is_refused_where_it_begins() -> None:
     assert found_in("copy-from-stdin") == [
         (
-            "syntax",
+            "copy-stdin",
             "0001_dump_with_data.sql",
             4,
             1,
@@ -251,14 +251,6 @@ def test_a_syntax_error_is_refused_with_line_column_and_text() -> None:
         column=16,
         source="select 'é' frm x y;",
     )
-
-
-def test_a_text_is_parsed_or_explained() -> None:
-    assert isinstance(parse_or_explain("select 1;", "a.sql"), Script)
-    finding = parse_or_explain("\n select \\x", "a.sql")
-    assert isinstance(finding, Finding)
-    assert (finding.file, finding.line, finding.column) == ("a.sql", 2, 9)
-    assert finding.hint == "remove it"
 
 
 @pytest.mark.parametrize(
@@ -456,6 +448,13 @@ create table a\u00a0 ();
         ("not-a-sentence", "0001_a.verify.sql", 1),
         ("not-a-sentence", "0001_a.verify.sql", 1),
     ]
+
+
+def test_of_many_migrations_every_one_is_checked() -> None:
+    good, bad = migration_of("select 1;"), migration_of("commit;")
+    accepted, findings = check_all([bad, good, bad])
+    assert [file.migration for file in accepted] == [good]
+    assert [finding.rule for finding in findings] == ["transaction-control"] * 2
 
 
 @pytest.mark.parametrize("verify", ["", "selec", "delete from t;", "select true;"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -102,6 +103,13 @@ def said_while_starting(place: Place) -> str:
     said: list[Event] = []
     assert_answers(server.start(place, said.append))
     return "\n".join(event.message for event in said if isinstance(event, Said))
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def kill(place: Place) -> int:
@@ -287,6 +295,40 @@ def lets_everybody_in(port: int) -> bool:
     except psycopg.OperationalError:
         return False
     return True
+
+
+def test_a_server_without_its_pid_file_is_found_again_and_can_be_stopped(own: Place) -> None:
+    """Somebody has deleted the file; PostgreSQL itself notices only within a minute."""
+    access = server.start(own)
+    pid = postmaster(own)
+    (data_of(own) / "postmaster.pid").unlink()
+    assert server.start(own) == access
+    assert_answers(access)
+    assert server.stop(own)
+    until(lambda: not is_alive(pid))
+
+
+def test_a_first_start_that_still_writes_does_not_hold_up_the_next(own: Place) -> None:
+    """The initdb of a start that was killed is an orphan, and goes on making files."""
+    own.folder.mkdir(parents=True)
+    major = installation.installation().major
+    left_over = own.folder / f"cluster-{major}.new"
+    left_over.mkdir()
+    writing = threading.Event()
+
+    def write_on() -> None:
+        while not writing.is_set():
+            with contextlib.suppress(OSError):
+                left_over.mkdir(exist_ok=True)
+                (left_over / "file").touch()
+
+    orphan = threading.Thread(target=write_on)
+    orphan.start()
+    try:
+        assert_answers(server.start(own))
+    finally:
+        writing.set()
+        orphan.join()
 
 
 def test_a_half_finished_first_start_counts_for_nothing(own: Place) -> None:

@@ -10,7 +10,7 @@ import pytest
 import headwater.schema.diff as diff_module
 from headwater.model import Change, ChangeKind
 from headwater.report.changes import describe
-from headwater.schema.catalog import Facts, Row, Snapshot
+from headwater.schema.catalog import IDENTITY, Facts, Row, Snapshot
 from headwater.schema.diff import compare, unmanaged_schemas
 
 Values = dict[str, str | None]
@@ -24,7 +24,11 @@ def row(identity: str, kind: str, *values: str | None, parent: str | None = None
 
 
 def facts(catalog: str, columns: str, *rows: Row) -> Facts:
-    return Facts(catalog, tuple(columns.split()), {str(each[0]): each for each in rows})
+    return Facts(
+        catalog=catalog,
+        columns=tuple(columns.split()),
+        rows={str(each[IDENTITY]): each for each in rows},
+    )
 
 
 def snapshot(*each: Facts, version: int = 18) -> Snapshot:
@@ -42,7 +46,11 @@ def column(name: str, type_: str = "integer", storage: str = "p", not_null: str 
 
 def tables(*rows: Row) -> Facts:
     each = tuple((*one[:4], one[4]) for one in rows)
-    return Facts("pg_class", ("column order",), {str(one[0]): one for one in each})
+    return Facts(
+        catalog="pg_class",
+        columns=("column order",),
+        rows={str(one[IDENTITY]): one for one in each},
+    )
 
 
 def columns(*rows: Row) -> Facts:

@@ -692,7 +692,7 @@ NO_OPS = [
 
 
 def snapshot(connection: Connection) -> Snapshot:
-    return read_snapshot(connection, schemas=SCHEMAS, history_table="public.schema_migrations")
+    return read_snapshot(connection, history_table="public.schema_migrations")
 
 
 def drift(expected: Snapshot, actual: Snapshot) -> tuple[Change, ...]:

@@ -19,6 +19,7 @@ from headwater.settings import (
     load_settings,
     milliseconds,
 )
+from tests.support import server_of_tests
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
 CANARY = "canary"
@@ -432,6 +433,16 @@ def test_only_schemas_may_be_a_list(tmp_path: Path) -> None:
         "headwater.toml: lock_key must be a text or a whole number",
         "headwater.toml: schemas must be a text or a whole number, or a list of texts",
     ]
+
+
+def test_the_server_for_these_very_tests_may_be_named_in_dotenv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("TEST_DATABASE_URL", raising=False)
+    (tmp_path / ".env").write_text("TEST_DATABASE_URL=postgresql://me@elsewhere/app\n")
+    server = server_of_tests(tmp_path)
+    assert (server.host, server.database) == ("elsewhere", "app")
+    assert server.source == "TEST_DATABASE_URL in .env"
 
 
 def test_a_history_inside_a_schema_that_reset_drops_is_refused(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
     HeadwaterError                  a sentence, the facts, one command to type; a code; an exit code
     ├── SettingsError          2    a setting is missing or wrong
     ├── FilesError             2    the folder of migrations cannot be used as it is
-    ├── HistoryError           2    files and history disagree
+    │   └── HistoryError            files and history disagree
     ├── TargetError            2    the database cannot or must not be worked on
     │   ├── Unreachable             no connection
     │   ├── UnsafeTarget            not disposable, or the cascade would take too much
@@ -11,7 +11,8 @@
     ├── MigrationFailed        3    a statement failed; everything was rolled back
     ├── HalfDone               4    a no-transaction file stopped at a statement
     ├── LockBusy               5    somebody else holds the lock; nothing changed
-    └── OutcomeUnknown         6    the connection was lost and the server cannot be asked
+    └── OutcomeUnknown         6    the connection was lost and the server cannot be asked, or a
+                                    journal does not say whether its statement was done
 
 Problems that can be listed are values (`headwater.model.Finding`), not exceptions. An exception
 that is none of these is a bug of ours (exit code 70).
@@ -112,7 +113,7 @@ class LockBusy(HeadwaterError):
 
 
 class OutcomeUnknown(HeadwaterError):
-    """The connection was lost at the wrong moment, and the server cannot be asked."""
+    """Nobody knows what happened: look, before you run it again."""
 
     code = "outcome-unknown"
     exit_code = 6

@@ -42,6 +42,22 @@ class Finding:
     """The line of the file that it is about, when showing it helps."""
 
 
+# --- words ------------------------------------------------------------------------------------
+
+
+def plural(count: int, word: str) -> str:
+    """Give `1 file`, `2 files`."""
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
+
+
+def caret(source: str, column: int) -> str:
+    """Give the line to draw below a line, with a caret under a column.
+
+    Tabs stay tabs, so that the caret stands where the terminal puts the character.
+    """
+    return "".join("\t" if c == "\t" else " " for c in source[: column - 1]) + "^"
+
+
 # --- files ------------------------------------------------------------------------------------
 
 

@@ -5,21 +5,25 @@ checks; drift; lint of what is pending. On the target it only SELECTs.
 
 The scratch database is built in two stages: what history says is applied, which is compared with
 the target, and then what is pending, so that pending work is never drift and is still proven.
+Where the target was built in another order than that of the names, a second one is built in that
+order, and must be the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
 
 from headwater.checks.linting import lint
-from headwater.checks.scratch import scratch_server
-from headwater.errors import FilesError, HeadwaterError
+from headwater.checks.scratch import ScratchServer, scratch_server
+from headwater.errors import FilesError, HeadwaterError, TargetError, Unreachable
 from headwater.files.refusals import Accepted, check
 from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.serverwide import escaping
 from headwater.model import (
+    Applied,
     Change,
     CheckLine,
     Finding,
@@ -37,11 +41,47 @@ from headwater.model import (
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import scratch_database
 from headwater.postgres.run import migrate, plan_for
-from headwater.postgres.sentences import broken_sentences
+from headwater.postgres.sentences import ask
+from headwater.postgres.translate import translated
 from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.schema.reparse import reparsed
 from headwater.schema.snapshot import Snapshot, read_snapshot
 from headwater.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Files:
+    """What was read from the folder: its line, and what the other lines need of it."""
+
+    line: CheckLine
+    accepted: tuple[Accepted, ...]
+    sentences: tuple[Sentence, ...]
+    """Those of the checks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuild:
+    """What the scratch databases have shown, as far as it came."""
+
+    line: CheckLine
+    drift: CheckLine
+    broken: tuple[Finding, ...] | None = None
+    """The checks that do not hold of the rebuilt schema; None when they were not asked."""
+    order: tuple[Finding, ...] = ()
+    """That the order of history gives another schema than the order of names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """What is to be proved: a target that is connected, and the files that should build it."""
+
+    connection: Connection
+    target: Target
+    folder: MigrationFolder
+    settings: Settings
+    plan: Plan
+    files: Files
+    notify: Notify
 
 
 def verify(
@@ -49,58 +89,82 @@ def verify(
 ) -> Verification:
     """Look at everything, whatever is found on the way, and report it line by line.
 
-    Raises only when the target cannot be reached or its history cannot be read.
+    Raises only when the target cannot be reached (or no more), or its catalogue or history cannot
+    be read.
     """
     with connect(target, purpose="verify") as connection:
-        pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
-        # A check may call a function that writes; on the target nothing may.
-        connection.execute("SET default_transaction_read_only = on")
+        _prepare(connection, settings)
         plan = plan_for(connection, folder, settings)
-        files, accepted = look_at_files(folder, plan)
-        proof = _Proof(connection, target, folder, settings, plan, notify)
-        if files.outcome is Outcome.OK:
-            proof.rebuild(accepted)
-        else:
-            proof.give_up("the files have problems")
+        case = _Case(
+            connection=connection,
+            target=target,
+            folder=folder,
+            settings=settings,
+            plan=plan,
+            files=look_at_files(folder, plan),
+            notify=notify,
+        )
+        rebuild = _rebuild(case)
         return Verification(
             lines=(
-                files,
-                proof.rebuilt,
-                proof.post_conditions(accepted),
-                proof.checks(),
-                proof.drift,
+                _with_findings(case.files.line, rebuild.order),
+                rebuild.line,
+                _post_conditions(case, rebuild),
+                _checks(case, rebuild),
+                rebuild.drift,
                 lint_line(folder, plan),
             )
         )
 
 
+def _prepare(connection: Connection, settings: Settings) -> None:
+    """Pin a session, and let nothing write in it: a check may call a function that does."""
+    with translated("preparing the session"):
+        pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
+        connection.execute("SET default_transaction_read_only = on")
+
+
 # --- files and lint ---------------------------------------------------------------------------
 
 
-def look_at_files(folder: MigrationFolder, plan: Plan) -> tuple[CheckLine, tuple[Accepted, ...]]:
+def look_at_files(folder: MigrationFolder, plan: Plan) -> Files:
     """Check names, bytes and grammar of every file, and that history agrees with them."""
     findings = [*folder.findings, *plan.problems]
-    accepted = []
+    accepted = list[Accepted]()
     for migration in folder.migrations:
         result = check(migration)
         if isinstance(result, Accepted):
             accepted.append(result)
         else:
             findings += result
-    for file in folder.checks:
-        findings += read_sentences(file.text, f"checks/{file.path.name}").findings
+    checks = [read_sentences(file.text, f"checks/{file.path.name}") for file in folder.checks]
+    for read in checks:
+        findings += read.findings
     applied = sum(entry.applied is not None for entry in plan.entries)
     total, pending = len(folder.migrations), len(plan.steps)
-    summary = f"{total} migrations, {applied} applied, {pending} pending"
-    if findings:
-        summary = f"{len(findings)} problem{'s' * (len(findings) > 1)}"
     line = CheckLine(
         name="files",
-        outcome=Outcome.FOUND if findings else Outcome.OK,
-        summary=summary,
-        findings=tuple(findings),
+        outcome=Outcome.OK,
+        summary=f"{total} migrations, {applied} applied, {pending} pending",
     )
-    return line, tuple(accepted)
+    return Files(
+        line=_with_findings(line, findings),
+        accepted=tuple(accepted),
+        sentences=tuple(sentence for read in checks for sentence in read.sentences),
+    )
+
+
+def _with_findings(line: CheckLine, findings: Sequence[Finding]) -> CheckLine:
+    """Add findings to the line of the files, which is as it was when there are none."""
+    if not findings:
+        return line
+    together = (*line.findings, *findings)
+    return replace(
+        line,
+        outcome=Outcome.FOUND,
+        summary=f"{len(together)} problem{'s' * (len(together) > 1)}",
+        findings=together,
+    )
 
 
 def lint_line(folder: MigrationFolder, plan: Plan) -> CheckLine:
@@ -127,166 +191,296 @@ def _lint_summary(linted: Linted) -> str:
 # --- what needs a scratch database ------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _Proof:
-    """What the scratch database has shown, filled in as far as it comes."""
-
-    connection: Connection
-    target: Target
-    folder: MigrationFolder
-    settings: Settings
-    plan: Plan
-    notify: Notify
-    rebuilt: CheckLine = field(init=False)
-    drift: CheckLine = field(init=False)
-    broken_in_scratch: tuple[Finding, ...] | None = field(init=False, default=None)
-
-    def give_up(self, why: str, outcome: Outcome = Outcome.SKIPPED) -> None:
-        """Say for both lines why there was no rebuild."""
-        self.rebuilt = CheckLine(name="rebuild", outcome=outcome, summary=why)
-        self.drift = CheckLine(name="drift", outcome=outcome, summary=why)
-
-    def rebuild(self, accepted: tuple[Accepted, ...]) -> None:
-        """Build what is applied, compare it with the target, then build on to what is pending."""
-        place = scratch_server(self.connection, self.target, self.settings, self.notify)
-        if isinstance(place, str):
-            self.give_up(f"not possible: {place}", Outcome.IMPOSSIBLE)
-            return
-        escapes = [
-            finding
-            for file in accepted
-            for finding in escaping(
-                file.script, f"{file.migration.version}.sql", roles=not place.ours
-            )
-        ]
-        if escapes:
-            self.give_up("not possible: the files reach beyond their database", Outcome.IMPOSSIBLE)
-            self.rebuilt = replace(self.rebuilt, findings=tuple(escapes))
-            return
-        self.give_up("the rebuild did not come that far")
-        self.notify(Said(message="building a scratch database from the files"))
-        with self._failures_told(), scratch_database(place.target, like=self.connection) as scratch:
-            self._build(scratch)
-
-    @contextmanager
-    def _failures_told(self) -> Generator[None]:
-        """Turn an error of the rebuild into its line: a report has all its lines."""
-        try:
-            yield
-        except FilesError as error:
-            self.rebuilt = CheckLine(
-                name="rebuild",
-                outcome=Outcome.FAILED,
-                summary=error.message,
-                findings=error.findings,
-            )
-        except HeadwaterError as error:
-            finding = Finding(
-                rule=error.code, message=error.message, hint=error.hint, source=error.detail
-            )
-            self.rebuilt = CheckLine(
-                name="rebuild", outcome=Outcome.FAILED, summary="it fails", findings=(finding,)
-            )
-
-    def _build(self, scratch: Target) -> None:
-        applied = {entry.version for entry in self.plan.entries if entry.applied}
-        done = tuple(m for m in self.folder.migrations if m.version in applied)
-        if done:
-            migrate(scratch, replace(self.folder, migrations=done), self.settings)
-        self.drift = self._compare(scratch)
-        # A file out of order is a problem of the target's history; here everything is new.
-        late = frozenset(m.version for m in self.plan.steps)
-        migrate(scratch, self.folder, self.settings, out_of_order=late)
-        count = len(self.folder.migrations)
-        self.rebuilt = CheckLine(
-            name="rebuild",
-            outcome=Outcome.OK,
-            summary=f"{count} migrations build a database from nothing",
+def _rebuild(case: _Case) -> Rebuild:
+    """Choose a place, and build there, unless the files must not run; say why when they do not."""
+    if case.files.line.outcome is not Outcome.OK:
+        return _not_built("the files have problems", Outcome.SKIPPED)
+    place = scratch_server(case.connection, case.target, case.settings, case.notify)
+    if isinstance(place, str):
+        return _not_built(f"not possible: {place}", Outcome.IMPOSSIBLE)
+    escapes = [
+        finding
+        for file in case.files.accepted
+        for finding in escaping(file.script, f"{file.migration.version}.sql", roles=not place.ours)
+    ]
+    if escapes:
+        given_up = _not_built(
+            "not possible: the files reach beyond their database", Outcome.IMPOSSIBLE
         )
-        with connect(scratch, purpose="verify") as built:
-            pin(built, lock_timeout_ms=self.settings.lock_timeout_ms)
-            self.broken_in_scratch = broken_sentences(built, self._sentences())
-
-    def _compare(self, scratch: Target) -> CheckLine:
-        actual = self._snapshot(self.connection)
-        with connect(scratch, purpose="verify") as built:
-            expected = self._snapshot(built)
-            changes = compare(expected, actual, schemas=self.settings.schemas)
-            changes = reparsed(built, changes, expected) if changes else ()
-        return drift_line(changes, unmanaged_schemas(expected, actual, self.settings.schemas))
-
-    def _snapshot(self, connection: Connection) -> Snapshot:
-        return read_snapshot(
-            connection, schemas=self.settings.schemas, history_table=self.settings.history
-        )
-
-    def _sentences(self) -> tuple[Sentence, ...]:
-        return tuple(
-            sentence
-            for file in self.folder.checks
-            for sentence in read_sentences(file.text, f"checks/{file.path.name}").sentences
-        )
-
-    def post_conditions(self, accepted: tuple[Accepted, ...]) -> CheckLine:
-        """Tell of the post-conditions: they ran inside the rebuild."""
-        count = sum(len(file.sentences) for file in accepted)
-        held = self.rebuilt.outcome is Outcome.OK
-        if not count:
-            return CheckLine(name="post-conditions", outcome=Outcome.OK, summary="there are none")
-        return CheckLine(
-            name="post-conditions",
-            outcome=Outcome.OK if held else Outcome.SKIPPED,
-            summary=f"{count} hold" if held else "they run within the rebuild",
-        )
-
-    def checks(self) -> CheckLine:
-        """Ask the checks: of the rebuilt schema, and of the target unless something is pending."""
-        sentences = self._sentences()
-        if not sentences:
-            return CheckLine(name="checks", outcome=Outcome.OK, summary="there are none")
-        places, findings = [], list[Finding]()
-        if self.broken_in_scratch is not None:
-            places.append("the rebuilt schema")
-            findings += _told("in the rebuilt schema", self.broken_in_scratch)
-        if not self.plan.steps:
-            places.append("the target")
-            findings += _told("on the target", broken_sentences(self.connection, sentences))
-        where = " and ".join(places)
-        if not places:
-            return CheckLine(
-                name="checks",
-                outcome=Outcome.SKIPPED,
-                summary="they hold of the finished schema, and files are pending",
-            )
-        if findings:
-            return CheckLine(
-                name="checks",
-                outcome=Outcome.FOUND,
-                summary=f"{len(findings)} of {len(sentences) * len(places)} broken",
-                findings=tuple(findings),
-            )
-        return CheckLine(
-            name="checks", outcome=Outcome.OK, summary=f"{len(sentences)} hold of {where}"
-        )
+        return replace(given_up, line=replace(given_up.line, findings=tuple(escapes)))
+    actual = _snapshot(case.connection, case.settings)
+    case.notify(Said(message="building a scratch database from the files"))
+    return _built(case, place, actual)
 
 
-def _told(where: str, findings: tuple[Finding, ...]) -> Iterator[Finding]:
-    # The sentence and its place say enough; the query may be long.
-    return (
-        replace(finding, message=f"{where}: {finding.message}", source="") for finding in findings
+def _not_built(why: str, outcome: Outcome) -> Rebuild:
+    """Say for both lines why there was no rebuild."""
+    return Rebuild(
+        line=CheckLine(name="rebuild", outcome=outcome, summary=why),
+        drift=CheckLine(name="drift", outcome=outcome, summary=why),
     )
 
 
-def drift_line(changes: tuple[Change, ...], unmanaged: tuple[str, ...]) -> CheckLine:
-    """Tell of the differences, and of the schemas that nobody manages."""
+def _built(case: _Case, place: ScratchServer, actual: Snapshot) -> Rebuild:
+    """Build what is applied, compare it with the target, then build on to what is pending.
+
+    An error becomes the line of the rebuild, and what was shown before it stays: a report has all
+    its lines. Only a target that is gone ends it.
+    """
+    found = _not_built("the rebuild did not come that far", Outcome.SKIPPED)
+    try:
+        with (
+            scratch_database(place.target, like=case.connection) as scratch,
+            translated("building from nothing"),
+        ):
+            expected = _build_applied(case, scratch)
+            drift = _compared(case, scratch, expected, actual)
+            found = replace(found, drift=drift, order=_order(case, place, expected))
+            found = replace(found, broken=_build_pending(case, scratch), line=_success(case))
+    except HeadwaterError as error:
+        if isinstance(error, Unreachable) and case.connection.closed:
+            raise
+        return replace(found, line=_failure(error))
+    return found
+
+
+def _success(case: _Case) -> CheckLine:
+    count = len(case.folder.migrations)
+    return CheckLine(
+        name="rebuild",
+        outcome=Outcome.OK,
+        summary=f"{count} migrations build a database from nothing",
+    )
+
+
+def _failure(error: HeadwaterError) -> CheckLine:
+    """Turn an error of the rebuild into its line: the files are at fault, or the place is."""
+    if isinstance(error, FilesError):
+        return CheckLine(
+            name="rebuild",
+            outcome=Outcome.FAILED,
+            summary=error.message,
+            findings=error.findings,
+        )
+    at_fault = not isinstance(error, TargetError)
+    finding = Finding(rule=error.code, message=error.message, hint=error.hint, source=error.detail)
+    return CheckLine(
+        name="rebuild",
+        outcome=Outcome.FAILED if at_fault else Outcome.IMPOSSIBLE,
+        summary="it fails" if at_fault else "not possible: the scratch database cannot be used",
+        findings=(finding,),
+    )
+
+
+def _build_applied(case: _Case, scratch: Target) -> Snapshot:
+    """Build what history says is applied, in the order of names, and read what that gives."""
+    _apply(case, scratch, [entry.version for entry in case.plan.entries if entry.applied])
+    with connect(scratch, purpose="verify") as built:
+        return _snapshot(built, case.settings)
+
+
+def _build_pending(case: _Case, scratch: Target) -> tuple[Finding, ...]:
+    """Build what is left, and give the checks that do not hold of the finished schema."""
+    _apply(case, scratch, [migration.version for migration in case.folder.migrations])
+    with connect(scratch, purpose="verify") as built:
+        _prepare(built, case.settings)
+        return _broken(built, case.files.sentences)
+
+
+def _apply(case: _Case, scratch: Target, versions: Sequence[str]) -> None:
+    """Apply the files of some versions that are not applied yet, in the order of names.
+
+    One that is out of order is a problem of the target's history; here everything is new.
+    """
+    chosen = frozenset(versions)
+    files = tuple(m for m in case.folder.migrations if m.version in chosen)
+    if files:
+        part = replace(case.folder, migrations=files)
+        migrate(scratch, part, case.settings, out_of_order=chosen)
+
+
+def _snapshot(connection: Connection, settings: Settings) -> Snapshot:
+    with translated("reading the catalogue"):
+        return read_snapshot(connection, history_table=settings.history)
+
+
+# --- drift ------------------------------------------------------------------------------------
+
+
+def _compared(case: _Case, scratch: Target, expected: Snapshot, actual: Snapshot) -> CheckLine:
+    schemas = case.settings.schemas
+    changes = compare(expected, actual, schemas=schemas)
+    if changes:
+        with connect(scratch, purpose="verify") as built, translated("comparing expressions"):
+            changes = reparsed(built, changes, expected)
+    return drift_line(
+        changes,
+        unmanaged=unmanaged_schemas(expected, actual, schemas),
+        unreadable=expected.unreadable | actual.unreadable,
+    )
+
+
+def drift_line(
+    changes: tuple[Change, ...],
+    *,
+    unmanaged: Sequence[str] = (),
+    unreadable: frozenset[str] = frozenset(),
+) -> CheckLine:
+    """Tell of the differences, of the schemas that nobody manages, and of what was not seen.
+
+    `unreadable` are columns of catalogues that the role may not read, as `catalogue.column`.
+    """
     summary = "the database is what the files build"
     if changes:
         summary = f"{len(changes)} difference{'s' * (len(changes) > 1)} between database and files"
     if unmanaged:
         summary += f" (not managed: {', '.join(unmanaged)})"
+    if unreadable:
+        unseen = sorted({column.partition(".")[0] for column in unreadable})
+        summary += f"; a weaker proof: the role may not read all of {', '.join(unseen)}"
     return CheckLine(
         name="drift",
         outcome=Outcome.FOUND if changes else Outcome.OK,
         summary=summary,
         changes=changes,
+    )
+
+
+# --- the order of history ---------------------------------------------------------------------
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+_SHOWN = 3
+
+
+def order_of_history(rows: Sequence[Applied]) -> tuple[str, ...]:
+    """Give the versions in the order in which they were applied; rows of one moment as they are."""
+    by_time = sorted(rows, key=lambda row: row.applied_at or _BEFORE_ALL)
+    return tuple(row.version for row in by_time)
+
+
+def _order(case: _Case, place: ScratchServer, by_name: Snapshot) -> tuple[Finding, ...]:
+    """Build in the order of history, where it is another one, and say if that gives another schema.
+
+    `by_name` is what the order of names gives.
+    """
+    rows = [entry.applied for entry in case.plan.entries if entry.applied]
+    history = order_of_history(rows)
+    late = next((after for before, after in pairwise(history) if after < before), None)
+    if late is None:
+        return ()
+    case.notify(Said(message="building another one in the order of history"))
+    try:
+        with scratch_database(place.target, like=case.connection) as scratch:
+            for last in _last_of_runs(history):
+                _apply(case, scratch, history[: last + 1])
+            with connect(scratch, purpose="verify") as built:
+                by_history = _snapshot(built, case.settings)
+    except HeadwaterError as error:
+        if isinstance(error, TargetError):
+            raise
+        what = f"the files do not build in the order in which they were applied: {error.message}"
+        return (_order_finding(late, what),)
+    changes = compare(by_name, by_history, schemas=case.settings.schemas)
+    if not changes:
+        return ()
+    objects = list(dict.fromkeys(change.object for change in changes))
+    shown = ", ".join(objects[:_SHOWN]) + ", …" * (len(objects) > _SHOWN)
+    what = f"the order of names and the order of history build different schemas: {shown}"
+    return (_order_finding(late, what),)
+
+
+def _last_of_runs(history: Sequence[str]) -> Iterator[int]:
+    """Give the index of the last version of each run that ascends: one `migrate` builds a run."""
+    for index, (version, following) in enumerate(pairwise(history)):
+        if following < version:
+            yield index
+    yield len(history) - 1
+
+
+def _order_finding(late: str, what: str) -> Finding:
+    return Finding(
+        rule="order",
+        message=what,
+        file=f"{late}.sql",
+        hint="write a migration that gives the same schema after either order",
+    )
+
+
+# --- post-conditions and checks ---------------------------------------------------------------
+
+
+def _post_conditions(case: _Case, rebuild: Rebuild) -> CheckLine:
+    """Tell of the post-conditions: they ran inside the rebuild, each right after its file."""
+    if all(migration.verify is None for migration in case.folder.migrations):
+        return CheckLine(name="post-conditions", outcome=Outcome.OK, summary="there are none")
+    held = rebuild.line.outcome is Outcome.OK
+    count = sum(len(file.sentences) for file in case.files.accepted)
+    return CheckLine(
+        name="post-conditions",
+        outcome=Outcome.OK if held else Outcome.SKIPPED,
+        summary=f"{count} hold" if held else "they run within the rebuild",
+    )
+
+
+def _checks(case: _Case, rebuild: Rebuild) -> CheckLine:
+    """Ask the checks: of the rebuilt schema, and of the target unless something is pending."""
+    sentences = case.files.sentences
+    if not sentences:
+        return _no_checks(case.folder)
+    asked = dict[str, tuple[Finding, ...]]()
+    if rebuild.broken is not None:
+        asked["the rebuilt schema"] = rebuild.broken
+    if not case.plan.steps:
+        with translated("asking the checks"):
+            asked["the target"] = _broken(case.connection, sentences)
+    if not asked:
+        return CheckLine(
+            name="checks",
+            outcome=Outcome.SKIPPED,
+            summary="they hold of the finished schema, and files are pending",
+        )
+    findings = tuple(finding for where in asked for finding in _told(where, asked[where]))
+    if findings:
+        return CheckLine(
+            name="checks",
+            outcome=Outcome.FOUND,
+            summary=f"{len(findings)} of {len(sentences) * len(asked)} broken",
+            findings=findings,
+        )
+    summary = f"{len(sentences)} hold of {' and '.join(asked)}"
+    return CheckLine(name="checks", outcome=Outcome.OK, summary=summary)
+
+
+def _no_checks(folder: MigrationFolder) -> CheckLine:
+    if folder.checks:
+        return CheckLine(
+            name="checks", outcome=Outcome.SKIPPED, summary="no sentence of them can be read"
+        )
+    return CheckLine(name="checks", outcome=Outcome.OK, summary="there are none")
+
+
+def _broken(connection: Connection, sentences: Sequence[Sentence]) -> tuple[Finding, ...]:
+    """Ask every sentence in a read-only transaction of its own; give those that do not hold.
+
+    The transaction is rolled back: a sentence cannot even switch the session to writing for the
+    next one. One that ends the session is told, and those behind it cannot be asked.
+    """
+    found = list[Finding]()
+    for sentence in sentences:
+        if connection.closed:
+            answer = ask(connection, sentence)
+        else:
+            with connection.transaction(force_rollback=True):
+                answer = ask(connection, sentence)
+        if answer is not None:
+            found.append(answer)
+    return tuple(found)
+
+
+def _told(where: str, findings: Sequence[Finding]) -> Iterator[Finding]:
+    preposition = "on" if where == "the target" else "in"
+    # The sentence and its place say enough; the query may be long.
+    return (
+        replace(finding, message=f"{preposition} {where}: {finding.message}", source="")
+        for finding in findings
     )

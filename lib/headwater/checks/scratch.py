@@ -50,16 +50,43 @@ def _private(connection: Connection, settings: Settings, notify: Notify) -> Scra
     try:
         place = private_target(settings, notify)
         with connect(place, purpose="scratch") as other, translated("asking the private server"):
-            wanted = {row[0] for row in connection.execute(_EXTENSIONS)}
-            missing = wanted - {row[0] for row in other.execute(_AVAILABLE)}
-            newer = connection.info.server_version // 10_000 > other.info.server_version // 10_000
+            has = Equipment(_major(other), _names(other, _AVAILABLE))
     except HeadwaterError as error:
-        return f"{error.message}; name a server in HEADWATER_SCRATCH_URL"
-    if newer:
-        return "the target's PostgreSQL is newer than the private one; set HEADWATER_SCRATCH_URL"
-    if missing:
+        return f"{error.message}; {_NAME_ONE}"
+    with translated("asking for the target's extensions"):
+        needed = Equipment(_major(connection), _names(connection, _EXTENSIONS))
+    lack = lacking(needed, has)
+    return f"{lack}; {_NAME_ONE}" if lack else ScratchServer(target=place, ours=True)
+
+
+_NAME_ONE = "name a server in HEADWATER_SCRATCH_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What a server has, or a database needs: the major version, and extensions by name."""
+
+    version: int
+    extensions: frozenset[str]
+
+
+def lacking(needed: Equipment, has: Equipment) -> str:
+    """Say what the private server lacks to hold a copy of the target, or nothing."""
+    if needed.version > has.version:
         return (
-            f"the private server lacks the extension {', '.join(sorted(missing))}; "
-            "set HEADWATER_SCRATCH_URL"
+            f"the target's PostgreSQL {needed.version} is newer than the private one, {has.version}"
         )
-    return ScratchServer(target=place, ours=True)
+    missing = sorted(needed.extensions - has.extensions)
+    if missing:
+        return f"the private server lacks the extension{'s' * (len(missing) > 1)} " + ", ".join(
+            missing
+        )
+    return ""
+
+
+def _major(connection: Connection) -> int:
+    return connection.info.server_version // 10_000
+
+
+def _names(connection: Connection, query: str) -> frozenset[str]:
+    return frozenset(row[0] for row in connection.execute(query.encode()))

@@ -42,7 +42,7 @@ def run_squawk(files: Sequence[Accepted]) -> SquawkResult:
     binary = _binary()
     if binary is None:
         return SquawkResult(note="squawk is not installed (pip install 'headwater[lint]'): "
-                                 "its rules were not looked at")  # fmt: skip
+                                 "its rules were not looked at")
     findings: list[Finding] = []
     for transactional in (True, False):
         batch = [file for file in files if file.migration.transactional == transactional]
@@ -83,7 +83,7 @@ def _ask(
             done = subprocess.run(
                 [binary, "-c", config.name, "--reporter", "json", *names],
                 cwd=folder, capture_output=True, timeout=_TIMEOUT_S, check=False,
-            )  # fmt: skip
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
     try:

@@ -15,7 +15,7 @@ from headwater.errors import FilesError
 from headwater.files.directives import read_header
 from headwater.files.names import fault_of_version
 from headwater.files.text import MAX_BYTES, checksum, normalise
-from headwater.model import Finding, Migration, MigrationFolder, SqlFile
+from headwater.model import Finding, Migration, MigrationFolder, SqlFile, plural
 
 CHECKS = "checks"
 SIBLINGS = ("verify", "down")
@@ -44,9 +44,8 @@ def read_sound_folder(path: Path) -> MigrationFolder:
     """Read the folder; raise FilesError with every finding, unless there is none."""
     folder = read_folder(path)
     if folder.findings:
-        count = len(folder.findings)
         raise FilesError(
-            f"{count} problem{'s' * (count > 1)} in {folder.path}; nothing was run",
+            f"{plural(len(folder.findings), 'problem')} in {folder.path}; nothing was run",
             findings=folder.findings,
             hint="mend the files, then run the same command again",
         )

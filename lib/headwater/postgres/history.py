@@ -40,8 +40,17 @@ CREATE TABLE IF NOT EXISTS {steps} (
 COMMENT ON TABLE {steps} IS 'Headwater: how far no-transaction migrations have come.';
 """
 
-_COLUMNS = ("version", "checksum", "tokens", "applied_at", "applied_by", "duration_ms",
-            "out_of_order", "how", "fingerprint")  # fmt: skip
+_COLUMNS = (
+    "version",
+    "checksum",
+    "tokens",
+    "applied_at",
+    "applied_by",
+    "duration_ms",
+    "out_of_order",
+    "how",
+    "fingerprint",
+)
 
 # As the table stands: no row when there is none. Read from the catalogue, so that neither
 # search_path nor a missing right on the table decides.
@@ -166,9 +175,11 @@ def versions_half_done(connection: Connection, settings: Settings) -> frozenset[
         if not _has_history(connection, settings):
             return frozenset()
         rows = connection.execute(
-            sql.SQL("SELECT DISTINCT s.version FROM {} s LEFT JOIN {} h USING (version) "
-                    "WHERE h.version IS NULL").format(table(settings, "_steps"), table(settings))
-        ).fetchall()  # fmt: skip
+            sql.SQL(
+                "SELECT DISTINCT s.version FROM {} s LEFT JOIN {} h USING (version) "
+                "WHERE h.version IS NULL"
+            ).format(table(settings, "_steps"), table(settings))
+        ).fetchall()
     return frozenset(row[0] for row in rows)
 
 

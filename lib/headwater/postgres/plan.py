@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from headwater.errors import HistoryError
-from headwater.model import Applied, Entry, Finding, Migration, Plan, Severity, State
+from headwater.model import Applied, Entry, Finding, Migration, Plan, Severity, State, plural
 
 ADVICE = {
-    State.EDITED: "restore the file as it was applied, and write the change as a new migration",
-    State.MISSING: "restore the file from version control",
-    State.RENAMED: "give the file its old name back",
-    State.NEWER: "this checkout is older than the database: pull, then try again",
+    State.EDITED: "restore the file as it was applied, and write the change as a new migration; "
+    "where the data do not matter: invoke reset",
+    State.MISSING: "restore the file from version control; where the data do not matter: "
+    "invoke reset",
+    State.RENAMED: "give the file its old name back; where the data do not matter: invoke reset",
+    State.NEWER: "this checkout is older than the database: pull, then try again; where the data "
+    "do not matter: invoke reset",
     State.OUT_OF_ORDER: "if it does not depend on the later ones: "
     "invoke migrate --out-of-order {version}; otherwise give it today's date",
     State.HALF_DONE: "restore the file as it was when it stopped; the statements behind "
@@ -62,9 +65,8 @@ def make_plan(
 def require_no_problems(plan: Plan) -> None:
     """Raise HistoryError with every problem of the plan, unless there is none."""
     if plan.problems:
-        count = len(plan.problems)
         raise HistoryError(
-            f"files and history disagree in {count} place{'s' * (count > 1)}; nothing was run",
+            f"files and history disagree in {plural(len(plan.problems), 'place')}; nothing was run",
             findings=plan.problems,
             hint="invoke status shows every version",
         )

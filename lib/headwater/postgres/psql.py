@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
+from typing import NoReturn
 from urllib.parse import quote, urlencode
 
 from headwater.errors import TargetError
 from headwater.model import Target
 from headwater.postgres.connect import parameters
-from headwater.postgres.installation import installation
 
 
 def url_of(target: Target) -> str:
@@ -51,15 +52,21 @@ def run_psql(target: Target, command: str = "") -> int:
     arguments = [program, "-d", conninfo.make_conninfo(**known)]
     if command:
         arguments += ["-X", "-v", "ON_ERROR_STOP=1", "-c", command]
-    return subprocess.run(arguments, env=environment, check=False).returncode
+    with subprocess.Popen(arguments, env=environment) as process:
+        while True:
+            # Ctrl-C reaches psql as well, which cancels its query and goes on; so do we.
+            with contextlib.suppress(KeyboardInterrupt):
+                return process.wait()
 
 
 def _own_psql(environment: dict[str, str]) -> tuple[str, dict[str, str]]:
+    from headwater.postgres.installation import installation
+
     programs = installation()
     return str(programs.program("psql")), environment | {
         "LD_LIBRARY_PATH": programs.environment["LD_LIBRARY_PATH"]
     }
 
 
-def _need_psql() -> tuple[str, dict[str, str]]:
+def _need_psql() -> NoReturn:
     raise TargetError("psql is not installed", hint="install PostgreSQL's client programs")

@@ -38,7 +38,7 @@ from headwater.model import (
     ignore,
 )
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect, pin, pins
+from headwater.postgres.connect import Connection, connect, only_catalog_names, pin, pins
 from headwater.postgres.databases import require_disposable, scratch_database
 from headwater.postgres.dropping import drop_statements, some_tables
 from headwater.postgres.job import Job, lock_timeout_of
@@ -352,9 +352,29 @@ def _raise_if_several_needed(error: BaseException) -> None:
         raise _SeveralTransactionsNeeded(error) from error
 
 
+# Of another role's history, whether ours may take it over.
+_OF_ANOTHER = """
+SELECT pg_catalog.pg_has_role(CURRENT_USER, c.relowner, 'USAGE')
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  JOIN pg_catalog.pg_roles r ON r.oid = c.relowner
+ WHERE n.nspname = %s AND c.relname = %s AND r.rolname <> CURRENT_USER
+"""
+
+
 def _empty_history(settings: Settings, connection: Connection) -> bytes:
-    return (
-        sql.SQL("DELETE FROM {}; DELETE FROM {};\n")
-        .format(history.table(settings), history.table(settings, "_steps"))
-        .as_bytes(connection)
-    )
+    """Give the statements that empty history and journal, and make them the rebuilder's.
+
+    The owner of the history is the role that built the schema: verify reads it as that.
+    """
+    tables = (history.table(settings), history.table(settings, "_steps"))
+    statements = sql.SQL("DELETE FROM {}; DELETE FROM {};\n").format(*tables)
+    with translated("looking at the history"), only_catalog_names(connection):
+        found = connection.execute(
+            _OF_ANOTHER, (settings.history_schema, settings.history_table)
+        ).fetchone()
+    if found == (True,):
+        statements += sql.SQL(
+            "ALTER TABLE {} OWNER TO CURRENT_USER; ALTER TABLE {} OWNER TO CURRENT_USER;\n"
+        ).format(*tables)
+    return statements.as_bytes(connection)

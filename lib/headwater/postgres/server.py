@@ -16,12 +16,16 @@ are disposable: fsync is off.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import secrets
 import shutil
+import signal
 import socket
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -143,9 +147,10 @@ def start(server: PrivateServer, notify: Notify = ignore) -> Access:
     """
     _make_folder(server.folder)
     with file_lock(server.lock_file):
-        access = running(server)
-        if access is not None and _answers(access):
-            return access
+        # Its files may be gone while it runs: whoever answers to our password is our server.
+        known = _read_access(server)
+        if known is not None and _answers(known[0]):
+            return known[0]
         programs = installation(notify)
         account = server_account()
         cluster = server.folder / f"cluster-{programs.major}"
@@ -261,10 +266,13 @@ def _make_cluster(
     server: PrivateServer, programs: Installation, account: Account, cluster: Path
 ) -> None:
     """Make a cluster aside, with its password, and rename it into place."""
-    work = cluster.with_suffix(".new")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(mode=0o700)
-    password = secrets.token_urlsafe(32)
+    for left_over in server.folder.glob("cluster-*.new"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    # A name of its own: the initdb of a start that was killed may still write into another.
+    work = Path(tempfile.mkdtemp(prefix=f"{cluster.name}-", suffix=".new", dir=server.folder))
+    known = _read_access(server)
+    # The data of an older major version stay, and keep their password.
+    password = known[0].password if known else secrets.token_urlsafe(32)
     try:
         password_file = work / "password"
         descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -325,10 +333,18 @@ def _start_cluster(
         _empty(log, account)
         access = Access(port=port, password=known[0].password)
         done = account.run(
-            [programs.program("pg_ctl"), "start", "--wait", f"--timeout={START_TIMEOUT_S}",
-             "--silent", f"--pgdata={cluster / 'data'}", f"--log={log}", f"--options=-p {port}"],
+            [
+                programs.program("pg_ctl"),
+                "start",
+                "--wait",
+                f"--timeout={START_TIMEOUT_S}",
+                "--silent",
+                f"--pgdata={cluster / 'data'}",
+                f"--log={log}",
+                f"--options=-p {port}",
+            ],
             environment=programs.environment,
-        )  # fmt: skip
+        )
         if done.returncode == 0 and _answers(access, create=True):
             _write_access(server, access, cluster)
             return access
@@ -374,32 +390,46 @@ def _remove_stale_pid_file(cluster: Path) -> None:
 
 
 def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        import subprocess
+    """Give the command line of a process, or nothing when there is no such process."""
+    return dict(_processes(pid)).get(pid, "")
 
-        listed = subprocess.run(
-            ["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False
-        )
-        return listed.stdout
+
+def _processes(pid: int | None = None) -> Iterator[tuple[int, str]]:
+    """List processes (one, or all) with their command lines: from /proc, or else from ps."""
+    if Path("/proc/self/cmdline").exists():
+        for path in Path("/proc").glob("[0-9]*" if pid is None else str(pid)):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                text = (path / "cmdline").read_text(errors="replace")
+                yield int(path.name), text.replace("\0", " ")
+        return
+    which = ["-A"] if pid is None else ["-p", str(pid)]
+    listed = subprocess.run(
+        ["ps", *which, "-o", "pid=,command="], capture_output=True, text=True, check=False
+    )
+    for line in listed.stdout.splitlines():
+        number, _, command = line.strip().partition(" ")
+        yield int(number), command
+
+
+def _process_of(cluster: Path) -> int | None:
+    """Find the server of a cluster: by its pid file, or among the processes when that is gone."""
+    postmaster = _read_pid_file(cluster)
+    if postmaster is not None and str(cluster) in _command_line(postmaster[0]):
+        return postmaster[0]
+    started_with = f"bin/postgres -D {cluster / 'data'} "
+    return next((pid for pid, command in _processes() if started_with in command), None)
 
 
 def _stop_cluster(cluster: Path) -> bool:
     """Stop by signal, as `pg_ctl stop --mode=fast` does, and wait until the process is gone."""
-    import signal
-
-    postmaster = _read_pid_file(cluster)
-    if postmaster is None or not _alive(postmaster[0]):
-        return False
-    pid = postmaster[0]
-    if str(cluster) not in _command_line(pid):
+    pid = _process_of(cluster)
+    if pid is None:
         return False
     for sent in (signal.SIGINT, signal.SIGQUIT):
         os.kill(pid, sent)
         deadline = time.monotonic() + 15
         while time.monotonic() < deadline:
-            if not _alive(pid) or not (cluster / "data/postmaster.pid").exists():
+            if str(cluster) not in _command_line(pid):
                 return True
             time.sleep(0.02)
     raise PrivateServerError("the private server does not stop", detail=f"process {pid}")

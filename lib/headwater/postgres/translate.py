@@ -1,7 +1,7 @@
-"""From the driver's errors to ours: the one place that knows both.
+"""From the driver's errors to ours.
 
-`failure_of_statement` says where in the file a statement failed, with PostgreSQL's own message,
-detail and hint; `translated` wraps everything that our own statements may raise.
+`place_of_error` says where in the file a statement failed, `facts` what PostgreSQL says about it;
+`translated` wraps everything that our own statements may raise.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import psycopg
 
 from headwater.errors import HeadwaterError, LockBusy, OutcomeUnknown, TargetError, Unreachable
 from headwater.files.text import line_at, place
+from headwater.model import caret
 
 if TYPE_CHECKING:
     from headwater.files.grammar import Script, Statement
@@ -37,12 +38,10 @@ class Place:
 
     def drawn(self) -> str:
         """Draw the line with a caret under the column."""
-        if not self.source:
-            return ""
-        # Tabs stay tabs under the line, so that the caret stands where the terminal puts it.
-        blank = "".join("\t" if c == "\t" else " " for c in self.source[: max(self.column - 1, 0)])
-        caret = f"\n  {blank}^" if self.column else ""
-        return f"  {self.source}{caret}"
+        lines = [self.source] if self.source else []
+        if self.source and self.column:
+            lines.append(caret(self.source, self.column))
+        return "\n".join(f"  {line}" for line in lines)
 
 
 def place_of_error(
@@ -82,8 +81,11 @@ def facts(error: psycopg.Error) -> str:
     """Give PostgreSQL's own words: message, detail, hint, context, and the SQLSTATE."""
     diag = error.diag
     lines = [diag.message_primary or str(error).strip()]
-    for label, value in (("detail", diag.message_detail), ("hint", diag.message_hint),
-                         ("context", diag.context)):  # fmt: skip
+    for label, value in (
+        ("detail", diag.message_detail),
+        ("hint", diag.message_hint),
+        ("context", diag.context),
+    ):
         if value:
             lines.append(f"{label}: {value}")
     if diag.sqlstate:
@@ -115,17 +117,29 @@ def translated(doing: str) -> Generator[None]:
 def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
     """Choose the error that tells a user what to do about a driver's error."""
     if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
-        return LockBusy(f"{doing}: a lock was not to be had", detail=facts(error),
-                        hint="try again when the other session is done")  # fmt: skip
+        return LockBusy(
+            f"{doing}: a lock was not to be had",
+            detail=facts(error),
+            hint="try again when the other session is done",
+        )
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return TargetError(f"{doing}: the role lacks a right", detail=facts(error),
-                           hint="use the role that owns the schema, or grant it")  # fmt: skip
+        return TargetError(
+            f"{doing}: the role lacks a right",
+            detail=facts(error),
+            hint="use the role that owns the schema, or grant it",
+        )
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return TargetError(f"{doing}: the server or the role is read-only", detail=facts(error),
-                           hint="name the primary in DATABASE_URL")  # fmt: skip
+        return TargetError(
+            f"{doing}: the server or the role is read-only",
+            detail=facts(error),
+            hint="name the primary in DATABASE_URL",
+        )
     if session_ended(error):
-        return Unreachable(f"{doing}: the connection was lost", detail=str(error).strip(),
-                           hint="invoke status says what is applied")  # fmt: skip
+        return Unreachable(
+            f"{doing}: the connection was lost",
+            detail=str(error).strip(),
+            hint="invoke status says what is applied",
+        )
     return TargetError(f"{doing} failed", detail=facts(error))
 
 

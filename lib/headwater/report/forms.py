@@ -26,13 +26,15 @@ from headwater.model import (
     State,
     Target,
     Verification,
+    caret,
+    plural,
 )
 from headwater.report.changes import describe
 
 Json = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True)  # by position: a text with its style, on every second line here
 class Line:
     """One line for people, with the style of the whole line (a rich style, or nothing)."""
 
@@ -53,11 +55,6 @@ _STATE_STYLE = {State.APPLIED: "green", State.PENDING: "cyan"}
 
 def _indented(text: str, by: str = "    ") -> Iterator[str]:
     return (f"{by}{line}" for line in text.splitlines())
-
-
-def plural(count: int, word: str) -> str:
-    """Give `1 file`, `2 files`."""
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 # --- errors and findings ----------------------------------------------------------------------
@@ -82,8 +79,7 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
     for text in finding.source.splitlines():
         yield Line(f"      {text}")
         if finding.column and "\n" not in finding.source:
-            blank = "".join("\t" if c == "\t" else " " for c in text[: finding.column - 1])
-            yield Line(f"      {blank}^")
+            yield Line(f"      {caret(text, finding.column)}")
     if finding.hint:
         yield Line(f"      {finding.hint}", "dim")
 
@@ -264,7 +260,7 @@ def linted_json(outcome: Linted) -> Json:
 def verification_lines(outcome: Verification) -> Iterator[Line]:
     """Draw the report: a line for each proof, with what was found below it, and what to do."""
     for line in outcome.lines:
-        text = f"{_word(line.outcome):<13}{line.name:<16}{line.summary}"
+        text = f"{line.outcome.value:<13}{line.name:<16}{line.summary}"
         yield Line(text, _OUTCOME_STYLE[line.outcome])
         for finding in line.findings:
             yield from finding_lines(finding)
@@ -276,10 +272,6 @@ def verification_lines(outcome: Verification) -> Iterator[Line]:
         )
     if outcome.exit_code == 0:
         yield Line("files and database are the same thing", "bold green")
-
-
-def _word(outcome: Outcome) -> str:
-    return {Outcome.IMPOSSIBLE: "not possible"}.get(outcome, outcome.value)
 
 
 def verification_json(outcome: Verification) -> Json:

@@ -17,7 +17,6 @@ Row = tuple[str | None, ...]
 
 IDENTITY, KIND, SCHEMA, PARENT, VALUES = range(5)
 
-
 _RELATIONS: Final = ("foreign table ", "materialized view ", "table ", "view ")
 
 
@@ -31,7 +30,7 @@ BUILT_IN: Final = "built in"
 """The facts about what initdb made: only where they are not as initdb left them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """What one catalogue says: `rows` by identity, `columns` naming what follows `PARENT`."""
 
@@ -71,7 +70,7 @@ class CatalogObject:
     attributes: Mapping[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)  # no slots: a cached property needs a __dict__
 class Snapshot:
     """The catalogue of a database as data, independent of oids, sessions and creation order.
 

@@ -15,6 +15,7 @@ from typing import Final
 from headwater.model import Change, ChangeKind
 from headwater.schema.catalog import (
     BUILT_IN,
+    IDENTITY,
     KIND,
     PARENT,
     SCHEMA,
@@ -185,7 +186,7 @@ def _moved(mine: Row | None, theirs: Row | None) -> Iterator[Change]:
     """Tell that an object has become a part of another: a sequence owned by another column."""
     if mine and theirs and mine[PARENT] != theirs[PARENT]:
         yield Change(
-            object=str(mine[0]),
+            object=str(mine[IDENTITY]),
             change=ChangeKind.CHANGED,
             attribute="owned by" if mine[KIND] == "sequence" else "part of",
             before=mine[PARENT],

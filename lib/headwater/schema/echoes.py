@@ -71,7 +71,7 @@ _TOLD_BY: Final[dict[str, dict[str, frozenset[str]]]] = {
         "partition key": frozenset({"partstrat", "partclass", "partcollation"}),
     },
     "pg_proc": {
-        # prosrc is empty beside a parsed body; a set-returning function has rows.
+        # A function that returns a set has an estimate of its rows.
         "proretset": frozenset({"prorows"}),
     },
     "pg_rewrite": {"definition": frozenset({"is_instead"})},

@@ -57,6 +57,7 @@ PLACES: Final[dict[str, Place]] = {
             "{} || '.' || case when r.relkind in ('i', 'I') then t.attnum::text"
             " else quote_ident(t.attname) end"
         ).format(RELATION),
+        # In an index attname is what the column was called when the index was made.
         covers=("attrelid", "attname"),
         schema=SCHEMA,
         parent=RELATION_IDENTITY,

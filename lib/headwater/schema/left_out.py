@@ -38,7 +38,6 @@ CATALOGS: Final[dict[str, str]] = {
 }
 
 COLUMNS: Final[dict[str, str]] = {
-    "pg_attrdef.adnum": "identity",
     "pg_attribute.attalign": _TYPE,
     "pg_attribute.attbyval": _TYPE,
     "pg_attribute.attcacheoff": "a cache, gone in 17",
@@ -47,7 +46,6 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_attribute.attisdropped": "only live columns are read",
     "pg_attribute.attlen": _TYPE,
     "pg_attribute.attmissingval": _HISTORY,
-    "pg_attribute.attname": "identity; in an index the name the column had when it was made",
     "pg_attribute.attndims": "nothing reads it: int[] and int[][] are one type; a dump loses it",
     "pg_attribute.attnum": "has gaps where columns were; the order of the live ones is read",
     "pg_attribute.atttypmod": "written as part of the type",
@@ -79,6 +77,7 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_constraint.conpfeqop": _DERIVED,
     "pg_constraint.conppeqop": _DERIVED,
     "pg_database.datacl": _DATABASE,
+    "pg_extension.extowner": "who installed it: often a superuser, before the files came",
     "pg_database.datallowconn": _DATABASE,
     "pg_database.datcollate": _DATABASE,
     "pg_database.datcollversion": _DATABASE,
@@ -96,7 +95,6 @@ COLUMNS: Final[dict[str, str]] = {
     "pg_database.datname": _DATABASE,
     "pg_database.dattablespace": _SERVER,
     "pg_database.encoding": _DATABASE,
-    "pg_db_role_setting.setdatabase": "this database, by its name",
     "pg_enum.enumsortorder": "a float with a past; the order of the values is read",
     "pg_index.indcheckxmin": _HISTORY,
     "pg_index.indclass": _DEFINITION,

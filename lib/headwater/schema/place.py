@@ -62,12 +62,12 @@ IN_RELATION: Final = sql.SQL(
 SCHEMA: Final = sql.SQL("n.nspname::text")
 
 
-def part(kind: str, name: str, relation: str, *covers: str) -> Place:
+def part(kind: str, name: str, relation: str) -> Place:
     """Name a part of a relation: `trigger x on kb.t`."""
     return Place(
         kind=text(kind),
         name=sql.SQL("quote_ident(t.{}) || ' on ' || {}").format(sql.Identifier(name), RELATION),
-        covers=(name, relation, *covers),
+        covers=(name, relation),
         schema=SCHEMA,
         parent=RELATION_IDENTITY,
         joins=IN_RELATION.format(sql.Identifier(relation)),
@@ -75,12 +75,12 @@ def part(kind: str, name: str, relation: str, *covers: str) -> Place:
     )
 
 
-def more_of(relation: str, *covers: str) -> Place:
+def more_of(relation: str) -> Place:
     """Name a row that says more about a relation that has a row in pg_class."""
     return Place(
         kind=kind_of("r"),
         name=RELATION,
-        covers=(relation, *covers),
+        covers=(relation,),
         schema=SCHEMA,
         joins=IN_RELATION.format(sql.Identifier(relation)),
         relation=relation,

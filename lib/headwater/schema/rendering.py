@@ -90,12 +90,7 @@ _SPECIAL: Final[dict[str, sql.SQL]] = {
     "pg_attrdef.adbin": sql.SQL(
         "pg_get_expr({value}, case when a.attgenerated = '' then 0 else t.adrelid end)"
     ),
-    # plpgsql belongs to whoever ran initdb, whatever that role is called.
-    "pg_extension.extowner": sql.SQL(
-        "case when t.extname = 'plpgsql' and {value} = 10 then '<initdb>'"
-        " when {value} = %(owner)s::oid then '<owner>' else {value}::regrole::text end"
-    ),
-    # Nor do the constructors that come with a range type belong to who made it.
+    # The constructors that come with a range type do not belong to who made it.
     "pg_proc.proowner": sql.SQL(
         "case when {value} = 10 and t.prosrc ~ '^(multi)?range_constructor' then '<initdb>'"
         " when {value} = %(owner)s::oid then '<owner>' else {value}::regrole::text end"

@@ -17,7 +17,7 @@ from psycopg import sql
 
 from headwater.model import Change, ChangeKind
 from headwater.schema.catalog import Snapshot
-from headwater.schema.session import pin
+from headwater.schema.pins import pin
 
 _CREATE_VIEW: Final = sql.SQL("create view pg_temp.headwater_reparsed as {}")
 _READ_VIEW: Final = "select pg_get_viewdef('pg_temp.headwater_reparsed'::regclass)"

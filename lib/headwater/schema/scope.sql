@@ -19,8 +19,13 @@ with recursive outside (classid, objid) as (
      where d.deptype in ('i', 'a', 'P', 'S')
 )
 select d.oid::text as database,
-       d.datdba::text as owner,
-       -- oids are dealt from 16384 on once initdb is done (FirstNormalObjectId)
+       -- Who built it: the owner of the history table, as the migrations ran as that role. Where
+       -- there is none, the owner of the database.
+       coalesce((select c.relowner
+                   from pg_class c
+                   join pg_namespace n on n.oid = c.relnamespace
+                  where n.nspname = %(history_schema)s
+                    and c.relname = (%(history_tables)s::text[])[1]), d.datdba)::text as owner,
        (select array_agg(oid)::text from pg_namespace
          where nspname ^@ 'pg_toast' or nspname ^@ 'pg_temp_')      as hidden_schemas,
        (select json_object_agg(catalog, oids)
@@ -32,6 +37,7 @@ select d.oid::text as database,
                                               when classoid = 'pg_largeobject'::regclass
                                                    then 'pg_largeobject_metadata'
                                               else classoid::regclass::text end as catalog) n
+              -- oids are dealt from 16384 on once initdb is done (FirstNormalObjectId)
               where objoid >= 16384
                  or classoid in ('pg_namespace'::regclass, 'pg_extension'::regclass,
                                  'pg_largeobject'::regclass))       as commented,

@@ -18,28 +18,25 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
 
 from headwater.errors import TargetError
-from headwater.schema.catalog import CatalogObject, Facts, Row, Snapshot
+from headwater.schema.catalog import IDENTITY, CatalogObject, Facts, Row, Snapshot
 from headwater.schema.column import Column
 from headwater.schema.left_out import CATALOGS
+from headwater.schema.pins import pin
 from headwater.schema.queries import Query, built_in, by_catalog, in_use, is_read, queries
 from headwater.schema.scope import Scope
-from headwater.schema.session import pin
 
 __all__ = ["CatalogObject", "Snapshot", "read_snapshot"]
 
 
-def read_snapshot(
-    connection: psycopg.Connection[Any], *, schemas: Sequence[str], history_table: str
-) -> Snapshot:
+def read_snapshot(connection: psycopg.Connection[Any], *, history_table: str) -> Snapshot:
     """Read the whole catalogue of a database, but for what `left_out` lists with its reason.
 
     `history_table` (`public.schema_migrations`) and its journal (`…_steps`) are bookkeeping and
-    left out. `schemas` are those that Headwater manages; all others are read as well, a comparison
-    tells them apart. On an idle connection the reading is one read-only REPEATABLE READ
+    left out. Every schema is read; a comparison tells those that Headwater manages from the
+    others. On an idle connection the reading is one read-only REPEATABLE READ
     transaction; inside an open one it is a part of that. Session settings stay as they were.
     Raises `TargetError` when a catalogue holds something that cannot be read as text.
     """
-    del schemas  # see above: nothing is left out for being elsewhere
     idle = connection.info.transaction_status == TransactionStatus.IDLE
     with connection.transaction(force_rollback=True):
         if idle:
@@ -48,7 +45,7 @@ def read_snapshot(
         columns = catalog_columns(connection)
         scope = _read_scope(connection, history_table)
         facts = {
-            catalog: Facts(catalog, (), {})
+            catalog: Facts(catalog=catalog, columns=(), rows={})
             for catalog, its_columns in by_catalog(columns).items()
             if is_read(catalog, its_columns)
         }
@@ -108,15 +105,15 @@ def _read_facts(
 
 
 def _facts(query: Query, rows: Sequence[Row]) -> Facts:
-    found = {row[0] or "": row for row in rows}
+    found = {row[IDENTITY] or "": row for row in rows}
     if len(found) != len(rows) or "" in found:
         raise _ambiguous(query.catalog, rows)
-    return Facts(query.catalog, query.columns, found)
+    return Facts(catalog=query.catalog, columns=query.columns, rows=found)
 
 
 def _ambiguous(catalog: str, rows: Sequence[Row]) -> TargetError:
     """Say which identity is not one: a second object under it would go unseen."""
-    counts = Counter(row[0] or "(without a name)" for row in rows)
+    counts = Counter(row[IDENTITY] or "(without a name)" for row in rows)
     return TargetError(
         f"{catalog} has rows that Headwater cannot tell apart",
         detail="\n".join(sorted(counts - Counter(set(counts)))[:10]),
