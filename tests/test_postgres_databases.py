@@ -11,7 +11,7 @@ from psycopg import sql
 
 from headwater.errors import TargetError, UnsafeTarget
 from headwater.model import Target
-from headwater.postgres.connect import connect
+from headwater.postgres.connect import connect, with_database
 from headwater.postgres.databases import (
     MARK,
     comment_on,
@@ -216,7 +216,8 @@ def test_any_name_is_made_and_dropped(server: Target, target: Target, name: str)
         create_database(connection, name, note="a note")
         try:
             assert exists(connection, name)
-            assert comment_on(connection, name) == f"{MARK}\na note"
+            with connect(with_database(server, name, "test"), purpose="test") as inside:
+                assert comment_on(inside) == f"{MARK}\na note"
         finally:
             drop_database(connection, name)
         assert not exists(connection, name)
@@ -320,6 +321,13 @@ def test_only_the_exact_line_is_the_mark(target: Target, text: str) -> None:
 def test_the_mark_of_another_database_does_not_count(target: Target, server: Target) -> None:
     write_comment(target, "")
     with scratch_database(server), connect(target, purpose="test") as connection:
+        assert not is_marked(connection)
+
+
+@pytest.mark.parametrize("end", ["\u2028", "\u0085", "\v", "\f", " "], ids=ascii)
+def test_only_a_newline_ends_a_line_of_the_comment(target: Target, end: str) -> None:
+    query(target, f"comment on database {target.database} is 'never write{end}{MARK}'")
+    with connect(target, purpose="test") as connection:
         assert not is_marked(connection)
 
 

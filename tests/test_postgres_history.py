@@ -7,11 +7,12 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from headwater.errors import HistoryError, TargetError
+from headwater.errors import HistoryError, MigrationFailed, TargetError
 from headwater.model import Target
 from headwater.postgres import history
 from headwater.postgres.connect import connect
 from headwater.postgres.lock import migration_lock
+from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate, plan_for
 from headwater.settings import Settings
 from tests.support import folder_with, migrated, query, recorded, tables, value
@@ -254,3 +255,43 @@ def test_the_holder_of_the_lock_is_found_whatever_the_path(
         assert held.execute("show search_path").fetchone() == ('""',)
     clean(target)
     assert query(target, "select * from mal.called") == []
+
+
+RULE = "create rule r as on insert to public.schema_migrations do instead nothing"
+TRIGGER = (
+    "create function public.none() returns trigger language plpgsql as 'begin return null; end';"
+    "create trigger t before insert on public.schema_migrations "
+    "for each row execute function public.none()"
+)
+
+
+@pytest.mark.parametrize("swallow", [RULE, TRIGGER], ids=["rule", "trigger"])
+def test_a_history_that_could_swallow_records_is_refused(
+    target: Target, settings: Settings, swallow: str
+) -> None:
+    first = {"0001_init.sql": "create schema app; create table app.t (i int);"}
+    migrate(target, folder_with(settings, first), settings)
+    query(target, swallow)
+    folder = folder_with(settings, first | {"0002_b.sql": "create table app.b ();"})
+    with pytest.raises(HistoryError, match="is no plain table"):
+        migrate(target, folder, settings)
+    with pytest.raises(HistoryError, match="is no plain table"):
+        reset(target, folder, settings)
+    assert tables(target) == ["t"]
+
+
+@pytest.mark.parametrize(
+    "swallow",
+    [RULE, TRIGGER],
+    ids=["rule", "trigger"],
+)
+def test_a_file_that_takes_its_own_record_away_is_rolled_back(
+    target: Target, settings: Settings, swallow: str
+) -> None:
+    first = {"0001_init.sql": "create schema app; create table app.t (i int);"}
+    migrate(target, folder_with(settings, first), settings)
+    folder = folder_with(settings, first | {"0002_b.sql": f"create table app.b (); {swallow}"})
+    with pytest.raises(MigrationFailed, match="did not keep the record"):
+        migrate(target, folder, settings)
+    assert tables(target) == ["t"]
+    assert recorded(target, settings) == ["0001_init"]

@@ -14,6 +14,7 @@ from headwater.postgres import reset as resetting
 from headwater.postgres.databases import MARK
 from headwater.postgres.patience import Patience
 from headwater.postgres.reset import reset
+from headwater.postgres.run import migrate
 from headwater.settings import Settings
 from tests.support import (
     folder_with,
@@ -770,3 +771,67 @@ def test_a_full_lock_table_means_a_rehearsal_and_batches(
     assert "out of shared memory" in said
     assert tables(target) == ["t"]
     assert value(target, "select count(*) from app.t") == 0
+
+
+PUBLISHED = {
+    "0001_init.sql": "create schema app; create table app.t (id int primary key);"
+    "create publication published for table app.t;"
+}
+
+
+def test_what_a_file_makes_outside_is_tried_on_the_target_before_anything_is_dropped(
+    target: Target, settings: Settings
+) -> None:
+    """A fresh scratch database lacks the publication; the target has it already."""
+    files = PUBLISHED | {
+        "0002_n.sql": "-- headwater: no-transaction\ncreate index concurrently x on app.t (id);"
+    }
+    folder = folder_with(settings, files)
+    migrate(target, folder, settings)
+    query(target, "insert into app.t values (1)")
+    with pytest.raises(MigrationFailed, match='publication "published" already exists') as caught:
+        reset(target, folder, settings)
+    assert "nothing changed" in caught.value.hint
+    assert value(target, "select count(*) from app.t") == 1
+    assert recorded(target, settings) == ["0001_init", "0002_n"]
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        pytest.param(
+            "create table public.o (i int);"
+            "create rule r as on insert to public.o do also insert into app.t values (new.i)",
+            "rule r on public.o",
+            id="a rule of an outside table",
+        ),
+        pytest.param(
+            "create extension hstore schema public; create table public.o (h public.hstore);"
+            "alter function public.akeys(public.hstore) set schema app",
+            "table column public.o.h",
+            id="a member of an extension",
+        ),
+        pytest.param(
+            "create table public.o (i int primary key) partition by range (i);"
+            "create table app.p1 partition of public.o for values from (0) to (1)",
+            "partition or child app.p1 of public.o",
+            id="a partition of an outside table",
+        ),
+        pytest.param(
+            "create table public.o (i int); create table app.c () inherits (public.o)",
+            "partition or child app.c of public.o",
+            id="a child of an outside table",
+        ),
+    ],
+)
+def test_what_goes_by_a_roundabout_way_is_refused_as_well(
+    target: Target, settings: Settings, made: str, told: str
+) -> None:
+    files = {"0001_init.sql": "create schema app; create table app.t (i int);"}
+    folder = folder_with(settings, files)
+    migrate(target, folder, settings)
+    query(target, made)
+    with pytest.raises(UnsafeTarget) as caught:
+        reset(target, folder, settings)
+    assert told in caught.value.detail.splitlines()
+    assert tables(target, "public") >= ["o"]

@@ -35,7 +35,8 @@ WITH RECURSIVE kept AS (
             SELECT d.refclassid, d.refobjid, d.refobjsubid
               FROM pg_catalog.pg_depend d
              WHERE d.classid = x.classid AND d.objid = x.objid AND d.objsubid = x.objsubid
-               AND d.deptype = 'i'
+               -- A member of an extension takes the extension, and with it all other members.
+               AND d.deptype IN ('i', 'e')
      ) next
 ), managed(oid) AS (
     SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = ANY (%(schemas)s)
@@ -68,10 +69,19 @@ SELECT DISTINCT o.type, o.identity
         -- A publication stands in no schema, and is named after the table that it publishes.
         OR o.type IN ('publication relation', 'publication namespace'))
    AND coalesce(o.schema, '') !~ '^pg_toast'
-   AND o.type NOT IN ('schema', 'rule', 'default acl')
+   AND o.type NOT IN ('schema', 'default acl')
+   AND NOT (o.type = 'rule' AND o.identity LIKE '"\_RETURN" on %%')
    AND NOT (o.type = 'type' AND o.identity ~ '\[\]$')
    -- The row type of a table and the parts of an extension go with their whole.
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                     WHERE d.classid = x.classid AND d.objid = x.objid
                       AND d.objsubid = 0 AND x.objsubid = 0 AND d.deptype IN ('i', 'e'))
+UNION
+-- Rows of an outside table go with a partition or child of it that stands inside.
+SELECT 'partition or child', pg_catalog.concat(
+           i.inhrelid::pg_catalog.regclass, ' of ', i.inhparent::pg_catalog.regclass)
+  FROM pg_catalog.pg_inherits i
+  JOIN pg_catalog.pg_class child ON child.oid = i.inhrelid AND child.relkind IN ('r', 'p', 'f')
+ WHERE i.inhrelid IN (SELECT oid FROM relations)
+   AND i.inhparent NOT IN (SELECT oid FROM relations)
  ORDER BY 1, 2

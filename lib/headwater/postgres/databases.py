@@ -77,7 +77,7 @@ SELECT NOT EXISTS (
 
 _COMMENT = """
 SELECT pg_catalog.shobj_description(oid, 'pg_database')
-  FROM pg_catalog.pg_database WHERE datname = %s
+  FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()
 """
 
 
@@ -87,15 +87,24 @@ def exists(connection: Connection, name: str) -> bool:
     return found.rowcount > 0
 
 
-def comment_on(connection: Connection, name: str) -> str:
-    """Give the comment on a database, or an empty text."""
-    row = connection.execute(_COMMENT, (name,)).fetchone()
+def comment_on(connection: Connection) -> str:
+    """Give the comment on the connected database, or an empty text.
+
+    The server says which one that is: behind a pooler the name that we connected by may be the
+    alias of another.
+    """
+    row = connection.execute(_COMMENT).fetchone()
     return str(row[0]) if row and row[0] else ""
+
+
+def _carries_mark(comment: str) -> bool:
+    """Say whether a line of a comment is the mark; only a newline ends a line."""
+    return MARK in (line.removesuffix("\r") for line in comment.split("\n"))
 
 
 def is_marked(connection: Connection) -> bool:
     """Say whether the connected database carries the mark."""
-    return MARK in comment_on(connection, connection.info.dbname).splitlines()
+    return _carries_mark(comment_on(connection))
 
 
 def is_empty(connection: Connection) -> bool:
@@ -118,10 +127,10 @@ def require_disposable(connection: Connection, target: Target) -> None:
 
 def mark_disposable(connection: Connection) -> bool:
     """Write the mark, keeping the rest of the comment; say whether it was not there yet."""
-    name = connection.info.dbname
+    name = name_of(connection)
     with translated(f"marking {name} as disposable"), only_catalog_names(connection):
-        before = comment_on(connection, name)
-        if MARK in before.splitlines():
+        before = comment_on(connection)
+        if _carries_mark(before):
             return False
         _write_comment(connection, name, "\n".join(filter(None, [before, MARK])))
     return True
@@ -138,7 +147,19 @@ def dispose(target: Target, name: str) -> bool:
             hint=f"if it is the right one: invoke db.disposable {target.database}",
         )
     with connect(target, purpose="mark") as connection:
+        if name_of(connection) != name:
+            raise UnsafeTarget(
+                f"{name!r} is an alias of the database {name_of(connection)!r}; nothing was marked",
+                hint="name the database itself, not the pooler's alias",
+            )
         return mark_disposable(connection)
+
+
+def name_of(connection: Connection) -> str:
+    """Give the name of the connected database, as the server knows it."""
+    with translated("asking for the database's name"):
+        row = connection.execute("SELECT pg_catalog.current_database()").fetchone()
+    return str(row[0]) if row else ""
 
 
 def _write_comment(connection: Connection, name: str, text: str) -> None:

@@ -52,11 +52,16 @@ _COLUMNS = (
     "fingerprint",
 )
 
-# As the table stands: no row when there is none. Read from the catalogue, so that neither
-# search_path nor a missing right on the table decides.
+# As the table stands: no row when there is none; its columns, and whether it is a plain table
+# without rules and triggers, which could take a record away that was said to be written. Read from
+# the catalogue, so that neither search_path nor a missing right on the table decides.
 _SHAPE = """
 SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
-              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum)
+              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
+       c.relkind = 'r'
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                        WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s
 """
@@ -77,13 +82,19 @@ def _has_history(connection: Connection, settings: Settings) -> bool:
     row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
     if row is None:
         return False
-    columns = row[0]
+    columns, is_plain = row
     if not set(_COLUMNS) <= set(columns):
         raise HistoryError(
             f"{settings.history} was made by another tool",
             detail=f"its columns are {', '.join(columns) or 'none'}; it was not touched",
             hint="keep it, and give Headwater its own: "
             "HEADWATER_HISTORY_TABLE=public.headwater_history",
+        )
+    if not is_plain:
+        raise HistoryError(
+            f"{settings.history} is no plain table: it is a view, or has rules or triggers",
+            detail="a record that they change or drop would be lost; nothing was run",
+            hint="remove them, or let them stand on a copy of the table",
         )
     return True
 
@@ -147,6 +158,35 @@ def record(  # noqa: PLR0913 - what a row of history holds, each by its name
             duration,
             sql.Literal(out_of_order),
             sql.Literal(how.value),
+        )
+        .as_bytes(connection)
+    ) + _require_kept(connection, settings, migration.version)
+
+
+# Fails, with our words in the error, unless the record stands in a plain table: the file itself
+# may have put a rule or a trigger there, or a view in its place. (A text that is no boolean; concat
+# is not immutable, so that the planner does not evaluate it ahead.)
+_KEPT = """
+SELECT CASE WHEN (SELECT count(*) FROM {history} WHERE version = {version}) = 1
+             AND EXISTS (SELECT FROM pg_catalog.pg_class c
+                          WHERE c.oid = {name}::pg_catalog.regclass AND c.relkind = 'r'
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r
+                                             WHERE r.ev_class = c.oid)
+                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
+                                             WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))
+            THEN true ELSE pg_catalog.concat({not_kept})::boolean END;
+"""
+NOT_KEPT = "the history did not keep the record"
+
+
+def _require_kept(connection: Connection, settings: Settings, version: str) -> bytes:
+    return (
+        sql.SQL(_KEPT)
+        .format(
+            history=table(settings),
+            version=sql.Literal(version),
+            name=sql.Literal(f"{settings.history_schema}.{settings.history_table}"),
+            not_kept=sql.Literal(NOT_KEPT),
         )
         .as_bytes(connection)
     )

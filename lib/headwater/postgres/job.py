@@ -7,13 +7,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import sql
 
 from headwater.model import Migration, Notify, Target, ignore
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.translate import translated
-from headwater.settings import Settings, milliseconds
+from headwater.settings import Settings
+from headwater.settings_forms import milliseconds
 
 if TYPE_CHECKING:
     from headwater.files.refusals import Accepted
@@ -41,6 +43,8 @@ class Sessions:
 
     target: Target
     stack: ExitStack
+    lock: Connection | None = None
+    """The connection that holds the lock; None where the caller looks after it."""
     connection: Connection | None = None
     lock_timeout_ms: int = -1
 
@@ -57,6 +61,16 @@ class Sessions:
             self.lock_timeout_ms = lock_timeout_ms
         return self.connection
 
+    def lock_is_held(self) -> bool:
+        """Ask the connection of the lock: when it is gone, another runner may have begun."""
+        if self.lock is None:
+            return True
+        try:
+            self.lock.execute("SELECT")
+        except psycopg.Error:
+            return False
+        return True
+
     def discard(self) -> None:
         """Close the connection: the next file gets another one."""
         self.stack.close()
@@ -64,10 +78,10 @@ class Sessions:
 
 
 @contextmanager
-def sessions(target: Target) -> Generator[Sessions]:
+def sessions(target: Target, lock: Connection | None) -> Generator[Sessions]:
     """Open connections as they are needed, and close the last one."""
     with ExitStack() as stack:
-        yield Sessions(target=target, stack=stack)
+        yield Sessions(target=target, stack=stack, lock=lock)
 
 
 # --- the file ---------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ scratch database; only then are the schemas dropped, in batches, and rebuilt fil
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -133,7 +134,7 @@ class _Rebuild:
         """Check every file, and prepare what its record says of it."""
         accepted = accept(self.folder.migrations)
         for file in accepted:
-            if holds_for_the_transaction(file.script):
+            if not _fits_into_one_transaction(file):
                 raise _SeveralTransactionsNeeded(
                     MigrationFailed(f"{file.migration.version}.sql sets constraints")
                 )
@@ -164,16 +165,8 @@ class _Rebuild:
         with translated("preparing the session"):
             pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         outsiders = outsiders_of(connection, self.settings)
-        begin = b"BEGIN;" + drop_statements(connection, self.settings)
-        begin += b"SET LOCAL search_path = '';\n" + history.creation(connection, self.settings)
-        begin += _empty_history(self.settings, connection) + b"RESET search_path;\n"
         try:
-            self._require_sent(
-                connection,
-                begin,
-                "dropping the schemas",
-                meanwhile=lambda: accepted.extend(self._check_files()),
-            )
+            self._begin(connection, meanwhile=lambda: accepted.extend(self._check_files()))
             results = tuple(self._build(connection, accepted))
             if outsiders:
                 require_rebuilt(outsiders, outsiders_now(connection, outsiders))
@@ -185,6 +178,15 @@ class _Rebuild:
             _raise_if_several_needed(error)
             raise
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True)
+
+    def _begin(
+        self, connection: Connection, *, meanwhile: Callable[[], object] | None = None
+    ) -> None:
+        """Begin the transaction: drop the schemas, make or empty history."""
+        begin = b"BEGIN;" + drop_statements(connection, self.settings)
+        begin += b"SET LOCAL search_path = '';\n" + history.creation(connection, self.settings)
+        begin += _empty_history(self.settings, connection) + b"RESET search_path;\n"
+        self._require_sent(connection, begin, "dropping the schemas", meanwhile=meanwhile)
 
     def _require_sent(
         self,
@@ -244,17 +246,55 @@ class _Rebuild:
         possible. Until the rehearsal has gone well, nothing is touched. After a failure while
         dropping, history is empty, and another reset goes on.
         """
-        accept(self.folder.migrations)
+        accepted = accept(self.folder.migrations)
         with translated("preparing the session"):
             pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         self._rehearse(connection, outsiders_of(connection, self.settings), because)
+        if because is None:
+            self._patiently(connection, lambda: self._try_beginning(connection, accepted))
         self.notify(Said(message="the rehearsal went well; dropping and rebuilding"))
         self._drop(connection)
-        # The lock is held by our caller; a database-wide lock is taken once for each session.
-        results = migrate(
-            self.target, self.folder, self.settings, notify=self.notify, locked=True
-        ).results
-        return Rebuilt(results=results, schemas=self.settings.schemas, atomic=False)
+        return Rebuilt(results=self._rebuild(), schemas=self.settings.schemas, atomic=False)
+
+    def _try_beginning(self, connection: Connection, accepted: Sequence[Accepted]) -> None:
+        """Drop and run the first files on the target itself, as far as a transaction can; undo.
+
+        A fresh scratch database lacks what stands outside the managed schemas of the target: an
+        extension or a publication that a file makes is there already, and would end the rebuild
+        when everything is dropped.
+        """
+        beginning = list(itertools.takewhile(_fits_into_one_transaction, accepted))
+        try:
+            self._begin(connection)
+            for file in beginning:
+                self._run_inside(connection, file)
+        except HeadwaterError as error:
+            if not isinstance(error.__cause__, _NEEDS_SEVERAL_TRANSACTIONS):
+                error.hint = f"nothing changed in {self.target.database}; {_REPEATABLE}"
+                raise
+        finally:
+            roll_back(connection)
+
+    def _rebuild(self) -> tuple[MigrationResult, ...]:
+        """Run every file on the target, whose schemas are dropped by now."""
+        try:
+            # The lock is held by our caller; a database-wide lock is taken once for each session.
+            results = migrate(
+                self.target, self.folder, self.settings, notify=self.notify, locked=True
+            ).results
+        except (MigrationFailed, LockBusy, TargetError, FilesError) as error:
+            raise HalfDone(
+                f"{error.message}; the schemas are dropped already",
+                detail=error.detail,
+                hint="mend the file, then run invoke reset again",
+            ) from error
+        if len(results) != len(self.folder.migrations):
+            raise HalfDone(
+                f"{len(results)} of {len(self.folder.migrations)} migrations were run",
+                detail="history was not empty after the drop: somebody writes to it",
+                hint="run invoke reset again, alone",
+            )
+        return results
 
     def _rehearse(
         self,
@@ -324,6 +364,15 @@ class _Rebuild:
 
 
 _MEND = "mend the file and run invoke reset again"
+_REPEATABLE = (
+    "what a file makes outside the managed schemas stays when they are dropped: write it so that "
+    "it can run twice"
+)
+
+
+def _fits_into_one_transaction(file: Accepted) -> bool:
+    return file.migration.transactional and not holds_for_the_transaction(file.script)
+
 
 # What the file has deferred is run here, so that its violations are its own, and taken back: it
 # runs again at COMMIT, and a later file finds its constraints as deferred as in production.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from headwater.errors import FilesError
+from headwater.errors import FilesError, LockBusy
 from headwater.model import (
     Finding,
     Finished,
@@ -25,7 +25,7 @@ from headwater.model import (
 )
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect
-from headwater.postgres.job import Job, sessions
+from headwater.postgres.job import Job, Sessions, sessions
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.plan import make_plan, require_no_problems
 from headwater.postgres.session import leaves_no_trace
@@ -91,16 +91,16 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
         if not first.steps or dry_run:
             accept(first.steps)
             return Migrated(plan=first, dry_run=dry_run)
-        with nullcontext() if locked else migration_lock(target, settings, notify):
+        with nullcontext() if locked else migration_lock(target, settings, notify) as lock:
             plan = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
             require_no_problems(plan)
             accepted = accept(plan.steps)
             if accepted and not history.has_history(connection, settings):
                 history.create_history(connection, settings)
             require_resumable(connection, settings, accepted)
-            return Migrated(
-                plan=plan, results=tuple(_run_all(target, plan, accepted, settings, notify))
-            )
+            with sessions(target, lock) as session:
+                results = tuple(_run_all(session, plan, accepted, settings, notify))
+            return Migrated(plan=plan, results=results)
 
 
 def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
@@ -130,7 +130,7 @@ def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
 
 
 def _run_all(
-    target: Target,
+    session: Sessions,
     plan: Plan,
     accepted: Sequence[Accepted],
     settings: Settings,
@@ -139,20 +139,25 @@ def _run_all(
     newest = max(
         (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
     )
-    with sessions(target) as session:
-        for index, file in enumerate(accepted, start=1):
-            migration = file.migration
-            notify(Started(version=migration.version, index=index, total=len(accepted)))
-            job = Job(
-                file=file,
-                settings=settings,
-                out_of_order=migration.prefix < newest,
-                done=index - 1,
-                notify=notify,
+    for index, file in enumerate(accepted, start=1):
+        migration = file.migration
+        if not session.lock_is_held():
+            raise LockBusy(
+                "the connection that held the lock was lost; another runner may have begun",
+                detail=f"applied in this run: {index - 1} of {len(accepted)}",
+                hint="run the same command again: it goes on where this one stopped",
             )
-            run = run_in_transaction if migration.transactional else run_without_transaction
-            result = run(job, session)
-            if not leaves_no_trace(file.script):
-                session.discard()
-            notify(Finished(result=result))
-            yield result
+        notify(Started(version=migration.version, index=index, total=len(accepted)))
+        job = Job(
+            file=file,
+            settings=settings,
+            out_of_order=migration.prefix < newest,
+            done=index - 1,
+            notify=notify,
+        )
+        run = run_in_transaction if migration.transactional else run_without_transaction
+        result = run(job, session)
+        if not leaves_no_trace(file.script):
+            session.discard()
+        notify(Finished(result=result))
+        yield result

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import sql
 
-from headwater.errors import FilesError, HalfDone, HeadwaterError, OutcomeUnknown
+from headwater.errors import FilesError, HalfDone, HeadwaterError, OutcomeUnknown, TargetError
 from headwater.model import MigrationResult
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
@@ -21,6 +21,7 @@ from headwater.postgres.wire import send
 from headwater.settings import Settings
 
 if TYPE_CHECKING:
+    from headwater.files.grammar import Statement
     from headwater.files.refusals import Accepted
 
 
@@ -43,19 +44,44 @@ def run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
             # What a SET does is gone with the session that ran it: it is for those that follow.
             if step in journaled and not sets_the_session(statement):
                 continue
-            tokens = token_checksum(statement.text)
-            history.write_step(journal, job.settings, migration.version, step, tokens, "started")
-            reply = send(connection, statement.text.encode())
-            if reply.error is not None:
-                if not reply.lost:
-                    history.delete_step(journal, job.settings, migration.version, step)
-                raise _stopped(job, reply.error, step, lost=reply.lost)
-            history.write_step(journal, job.settings, migration.version, step, tokens, "done")
+            if not session.lock_is_held():
+                raise _interrupted(job, step, "the connection that held the lock was lost")
+            try:
+                _run_step(job, journal, connection, step, statement)
+            except TargetError as error:
+                raise _interrupted(job, step, error.message) from error
     session.discard()
     elapsed = round((time.monotonic() - begun) * 1_000)
     _record_without_transaction(job, session, elapsed)
     return MigrationResult(
         version=migration.version, duration_ms=elapsed, statements=len(script.statements)
+    )
+
+
+def _run_step(
+    job: Job, journal: Connection, connection: Connection, step: int, statement: Statement
+) -> None:
+    """Run one statement between its two lines in the journal."""
+    settings, version = job.settings, job.migration.version
+    tokens = token_checksum(statement.text)
+    history.write_step(journal, settings, version, step, tokens, "started")
+    reply = send(connection, statement.text.encode())
+    if reply.error is None:
+        history.write_step(journal, settings, version, step, tokens, "done")
+        return
+    # A block may commit and then fail: what it did is not known, and the journal must say so.
+    if not reply.lost and statement.kind not in ("do_stmt", "call_stmt"):
+        history.delete_step(journal, settings, version, step)
+    raise _stopped(job, reply.error, step, lost=reply.lost)
+
+
+def _interrupted(job: Job, step: int, why: str) -> HalfDone:
+    """Tell of a file that cannot go on although no statement of it failed."""
+    total = len(job.file.script.statements)
+    return HalfDone(
+        f"{job.migration.version}.sql: {why}",
+        detail=f"statements done: at least {step - 1} of {total}",
+        hint="run the same command again: the journal says where it goes on",
     )
 
 

@@ -163,6 +163,9 @@ class Message:
         name = f"{self.job.migration.version}.sql"
         words, *others = facts(error).splitlines()
         message, hint = f"{name} failed at its end: {words}", _after_failure(self.job)
+        if history.NOT_KEPT in words:
+            message = f"{name}: {history.NOT_KEPT}; a rule, a trigger or the file took it away"
+            others = []
         if isinstance(error, _TRANSACTION_GONE):
             message = f"{name} ended the transaction it ran in, and was not recorded"
             hint = "what it did before may have stayed: look, undo it, and mend the file"
