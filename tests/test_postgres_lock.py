@@ -10,7 +10,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from headwater.errors import LockBusy, TargetError
+from headwater.errors import HalfDone, LockBusy, TargetError
 from headwater.model import Event, Said, Target
 from headwater.postgres import lock as locking
 from headwater.postgres.lock import migration_lock
@@ -211,3 +211,33 @@ def test_many_runners_hold_it_one_after_the_other(target: Target, settings: Sett
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(work, range(6)))
     assert most == [1] * 6
+
+
+TERMINATE = "select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = "
+
+
+def test_a_run_whose_lock_is_lost_stops_before_its_next_file(
+    target: Target, settings: Settings
+) -> None:
+    mine = f"{TERMINATE}'headwater lock' and datname = current_database();"
+    folder = folder_with(settings, {"0001_a.sql": mine, "0002_b.sql": "create schema app;"})
+    with pytest.raises(LockBusy, match="the connection that held the lock was lost") as caught:
+        migrate(target, folder, settings)
+    assert caught.value.detail == "applied in this run: 1 of 2"
+    assert recorded(target, settings) == ["0001_a"]
+    assert [step.version for step in migrate(target, folder, settings).plan.steps] == ["0002_b"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "words"),
+    [("lock", "the connection that held the lock was lost"), ("journal", "writing the journal")],
+)
+def test_a_stepwise_file_that_loses_a_connection_says_how_far_it_came(
+    target: Target, settings: Settings, gone: str, words: str
+) -> None:
+    mine = f"{TERMINATE}'headwater {gone}' and datname = current_database();"
+    text = f"-- headwater: no-transaction\ncreate schema app; {mine} create table app.t ();"
+    with pytest.raises(HalfDone, match=words) as caught:
+        migrate(target, folder_with(settings, {"0001_a.sql": text}), settings)
+    assert "statements done: at least" in caught.value.detail
+    assert recorded(target, settings) == []
