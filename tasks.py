@@ -102,8 +102,7 @@ def lint(c: Context, all: bool = False, fail_on: str = "error", json: bool = Fal
 def new(c: Context, name: str, json: bool = False) -> None:
     """Write migrations/YYYYMMDD_NAME.sql (today in UTC), ready to edit."""
     folder = settings_here().migrations
-    existing = files.read_folder(folder).migrations if folder.exists() else ()
-    written = files.new_migration(folder, name, today=datetime.now(UTC).date(), existing=existing)
+    written = files.new_migration(folder, name, today=datetime.now(UTC).date())
     path = str(written.path).removeprefix(f"{ROOT}/")
     report.show_fact("migration.new", path, json=json, path=path, version=written.version)
     if written.note:

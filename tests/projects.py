@@ -8,8 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,11 +143,3 @@ def _url_with_password(target: Target) -> tuple[str, str]:
         return url, password
     secret = "canary-that-nobody-asked-for"
     return f"{url}{'&' if '?' in url else '?'}password={secret}", secret
-
-
-def until(holds: Callable[[], object], what: str, *, within_s: float = 20) -> None:
-    """Wait until something holds."""
-    deadline = time.monotonic() + within_s
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.05)

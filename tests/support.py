@@ -99,11 +99,11 @@ def session(target: Target) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
             connection.rollback()
 
 
-def until(condition: Callable[[], object], *, seconds: float = 10) -> None:
+def until(condition: Callable[[], object], what: str = "it", *, seconds: float = 10) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
 
 

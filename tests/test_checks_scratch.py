@@ -1,4 +1,4 @@
-"""Where a scratch database is made: the first place that is safe and able, or the reason why not."""
+"""Where a scratch database is made: the first place that is safe and able, or why there is none."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_private_server_that_does_not_start_is_the_reason(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     not_disposable(target)
-    monkeypatch.setattr(private_server, "installation", no_programs)
+    monkeypatch.setattr(private_server, "start", no_programs)
     reason = chosen(target, settings)
     assert reason == f"there is no PostgreSQL for this system; {PLACE}"
 

@@ -192,12 +192,18 @@ def test_every_error_code_is_listed_with_its_exit_code() -> None:
         for row in rows(section("docs/json.md", "Exit codes"))
         if row[0].startswith("`")
     }
-    assert documented == {kind.code: kind.exit_code for kind in kinds_of_error()}
+    ends = {
+        "bug": workflow.BUG,
+        "interrupted": workflow.INTERRUPTED,
+        "terminated": workflow.TERMINATED,
+    }
+    assert documented == {kind.code: kind.exit_code for kind in kinds_of_error()} | ends
 
 
 def test_every_exit_code_is_listed() -> None:
     ours = {kind.exit_code for kind in kinds_of_error()}
-    ours |= {0, 1, workflow.BUG, workflow.INTERRUPTED, workflow.TERMINATED}
+    ours |= {0, 1, workflow.BUG, workflow.NOBODY_READS}
+    ours |= {workflow.INTERRUPTED, workflow.TERMINATED}
     table = rows(section("docs/json.md", "Exit codes"))
     assert [int(row[0]) for row in table if row[0].isdigit()] == sorted(ours)
 

@@ -266,9 +266,7 @@ def test_a_directive_of_the_header_elsewhere_is_misplaced(text: str, directive: 
         ("/* headwater: allow a because b */", ()),
     ],
 )
-def test_the_rules_of_an_allow_are_those_of_its_list(
-    comment: str, rules: tuple[str, ...]
-) -> None:
+def test_the_rules_of_an_allow_are_those_of_its_list(comment: str, rules: tuple[str, ...]) -> None:
     assert allowed_rules(comment) == rules
 
 

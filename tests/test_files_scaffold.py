@@ -108,7 +108,7 @@ def test_whatever_has_the_name_is_never_written_over(tmp_path: Path, sort: str) 
     else:
         path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FilesError) as caught:
-        new_migration(tmp_path, "add_status", today=TODAY)
+        new_migration(tmp_path, "add_status", today=TODAY, existing=())
     assert caught.value.message == "20251025_add_status.sql cannot be written"
     assert caught.value.detail == "File exists"
     assert sort != "file" or path.read_text() == "precious"

@@ -378,3 +378,12 @@ def test_a_server_that_repeats_the_password_is_not_repeated(target: Target) -> N
         assert "c4n4ry" not in str(caught.value.__cause__)
     finally:
         query(target, f"drop role {target.database}")
+
+
+@pytest.mark.parametrize("host", ["exämple..invalid", "a" * 64 + ".invalid"], ids=["empty", "long"])
+def test_a_host_that_is_no_name_is_told_without_a_traceback(host: str) -> None:
+    url = f"postgresql://user:{CANARY}@{host}:1/db"
+    target = target_of(DatabaseChoice(source="DATABASE_URL", url=url))
+    with pytest.raises(Unreachable, match="no connection to") as caught:
+        connect(target, purpose="test").__enter__()
+    assert CANARY not in repr(caught.value.__dict__)

@@ -820,3 +820,11 @@ def test_ctrl_c_cancels_the_statement_and_rolls_back(target: Target, settings: S
     assert running_sessions(target, "pg_sleep(30)") == []
     assert recorded(target, settings) == ["0001_init"]
     assert tables(target) == ["t"]
+
+
+def test_a_file_that_raises_the_code_of_a_lost_session_has_only_failed(
+    target: Target, settings: Settings
+) -> None:
+    text = "do $$ begin raise 'like a shutdown' using errcode = '57P01'; end $$"
+    with pytest.raises(MigrationFailed, match="like a shutdown"):
+        migrated(target, settings, {"0001_a.sql": text})

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -483,9 +484,30 @@ def listening(port: int) -> set[str]:
 def test_its_folders_are_closed_to_others(shared: Place) -> None:
     server.start(shared)
     [cluster] = shared.clusters
-    assert stat.S_IMODE(cluster.stat().st_mode) == 0o700
+    for folder in (cluster, shared.folder, shared.folder.parent):
+        assert stat.S_IMODE(folder.stat().st_mode) == (0o711 if os.getuid() == 0 else 0o700)
+        assert folder.stat().st_uid == os.getuid()
     assert stat.S_IMODE((cluster / "data").stat().st_mode) == 0o700
-    assert not stat.S_IMODE(shared.folder.stat().st_mode) & 0o066
+    assert stat.S_IMODE((cluster / "server.log").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_its_files_depend_on_no_umask(own: Place, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        assert_answers(server.start(own))
+    finally:
+        os.umask(before)
+    test_its_folders_are_closed_to_others(own)
+    assert stat.S_IMODE(own.access_file.stat().st_mode) == 0o600
+
+
+def test_it_lets_nobody_in_without_the_password(shared: Place) -> None:
+    server.start(shared)
+    lines = (data_of(shared) / "pg_hba.conf").read_text().splitlines()
+    rules = [line.split() for line in lines if line and not line.startswith("#")]
+    assert rules
+    assert {rule[-1] for rule in rules} == {"scram-sha-256"}
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root's server runs as somebody else")
@@ -495,6 +517,156 @@ def test_as_root_it_runs_as_nobody(shared: Place) -> None:
     uids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
     assert set(uids) == {str(installation.server_account().uid)}
     assert "0" not in uids
+
+
+# --- links, and other traps of the account that runs it ---------------------------------------
+
+as_root = pytest.mark.skipif(os.getuid() != 0, reason="only root's server runs as somebody else")
+
+
+@pytest.fixture
+def precious(tmp_path: Path) -> Generator[Path]:
+    """A file of root's that must stay as it is."""
+    path = tmp_path / "precious"
+    path.write_text("mine")
+    path.chmod(0o600)
+    yield path
+    assert path.read_text() == "mine"
+    assert (path.stat().st_uid, stat.S_IMODE(path.stat().st_mode)) == (os.getuid(), 0o600)
+
+
+def as_it_was_earlier(place: Place) -> Path:
+    """Stop the server, and give its cluster's folder to the account, as an earlier layout did."""
+    server.start(place)
+    server.stop(place)
+    [cluster] = place.clusters
+    account = installation.server_account()
+    os.chown(cluster, account.uid, account.gid)
+    cluster.chmod(0o700)
+    return cluster
+
+
+@as_root
+def test_nobody_can_put_nothing_in_the_place_of_the_log(own: Place) -> None:
+    server.start(own)
+    [cluster] = own.clusters
+    account = installation.server_account()
+    done = account.run(
+        ["/bin/sh", "-c", f"rm -f {cluster}/server.log || ln -sf /etc/x {cluster}/server.log"],
+        environment={},
+    )
+    assert done.returncode
+    assert (cluster / "server.log").stat().st_uid == account.uid
+    assert (cluster / "data").stat().st_uid == account.uid
+
+
+@as_root
+def test_a_server_of_the_earlier_layout_starts_and_its_folder_is_taken(
+    own: Place, precious: Path
+) -> None:
+    access = server.start(own)
+    with connect(access.target(), purpose="test") as connection:
+        connection.execute("create table kept ()")
+    cluster = as_it_was_earlier(own)
+    (cluster / "server.log").unlink()
+    (cluster / "server.log").symlink_to(precious)
+    again = server.start(own)
+    assert one(again, "select to_regclass('kept') is not null")
+    test_its_folders_are_closed_to_others(own)
+    assert not (cluster / "server.log").is_symlink()
+
+
+@as_root
+@pytest.mark.parametrize("kind", ["link", "root's"])
+def test_data_that_are_not_the_accounts_are_refused(own: Place, tmp_path: Path, kind: str) -> None:
+    cluster = as_it_was_earlier(own)
+    data = (cluster / "data").rename(cluster / "kept")
+    if kind == "link":
+        (tmp_path / "postmaster.pid").write_text(f"{os.getpid()}\n")
+        (cluster / "data").symlink_to(tmp_path)
+    else:
+        (cluster / "data").mkdir()
+    with pytest.raises(PrivateServerError, match="data are not its own") as caught:
+        server.start(own)
+    assert "db.destroy" in caught.value.hint
+    assert data.exists()
+    assert server.destroy(own)
+    assert tmp_path.exists()
+
+
+def test_root_writes_nothing_where_initdb_has_been(
+    own: Place, precious: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The account may exchange every file in the folder that initdb made."""
+    real = server._initdb
+
+    def and_then_exchange(*arguments: Any) -> None:
+        real(*arguments)
+        configuration = arguments[2] / "data/postgresql.conf"
+        text = configuration.read_text()
+        assert "fsync = off" in text
+        configuration.unlink()
+        configuration.symlink_to(precious)
+
+    monkeypatch.setattr(server, "_initdb", and_then_exchange)
+    monkeypatch.setattr(server, "START_ATTEMPTS", 1)
+    with pytest.raises(PrivateServerError):
+        server.start(own)
+
+
+@pytest.mark.parametrize("name", ["server.log", "server.new"])
+def test_a_folder_in_a_files_place_does_no_harm(own: Place, name: str) -> None:
+    server.start(own)
+    server.stop(own)
+    [cluster] = own.clusters
+    path = (cluster if name == "server.log" else own.folder) / name
+    path.unlink(missing_ok=True)
+    (path / "inner").mkdir(parents=True)
+    assert_answers(server.start(own))
+
+
+def test_a_folder_in_the_place_of_the_access_file_is_told(own: Place) -> None:
+    (own.access_file / "inner").mkdir(parents=True)
+    with pytest.raises(PrivateServerError, match="files cannot be used") as caught:
+        server.start(own)
+    assert "db.destroy" in caught.value.hint
+    assert server.destroy(own)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder", "huge", "negative"])
+def test_a_strange_pid_file_holds_nobody_up(own: Place, tmp_path: Path, kind: str) -> None:
+    server.start(own)
+    kept = (data_of(own) / "postmaster.pid").read_text().splitlines()
+    server.stop(own)
+    path = data_of(own) / "postmaster.pid"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        (tmp_path / "pid").write_text("\n".join([str(os.getpid()), *kept[1:]]))
+        path.symlink_to(tmp_path / "pid")
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        number = "-1" if kind == "negative" else str(10**30)
+        path.write_text("\n".join([number, *kept[1:]]))
+    assert server.running(own) is None
+    assert not server.stop(own)
+
+
+@as_root
+def test_root_stops_no_process_that_only_bears_the_servers_name(own: Place) -> None:
+    server.start(own)
+    server.stop(own)
+    named = f"bin/postgres -D {data_of(own)} -p 1"
+    stranger = subprocess.Popen(["sh", "-c", "sleep 60; true", named])
+    try:
+        command_line = Path(f"/proc/{stranger.pid}/cmdline")
+        until(lambda: named in command_line.read_text())
+        assert not server.stop(own)
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
 
 
 # --- versions, the end ------------------------------------------------------------------------

@@ -16,7 +16,6 @@ from headwater.report.changes import describe
 from headwater.schema.column import Column
 from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.schema.identities import PLACES
-from headwater.schema.identities import PLACES
 from headwater.schema.left_out import CATALOGS, COLUMNS, ROWS
 from headwater.schema.queries import by_catalog, is_read
 from headwater.schema.rendering import rendered

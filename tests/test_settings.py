@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Iterator
@@ -15,10 +16,9 @@ from headwater.settings import (
     VARIABLES,
     DatabaseChoice,
     Settings,
-    faults_of_url,
     load_settings,
-    milliseconds,
 )
+from headwater.settings_forms import faults_of_url, milliseconds
 from tests.support import server_of_tests
 
 EXAMPLE = Path(__file__).parent.parent / ".env.example"
@@ -236,6 +236,16 @@ def test_dotenv_does_not_reach_the_process_environment(
     monkeypatch.delenv("HEADWATER_LOCK_KEY", raising=False)
     load(tmp_path, dotenv="HEADWATER_LOCK_KEY=5")
     assert load_settings(tmp_path / "elsewhere").lock_key == DEFAULT_LOCK_KEY
+
+
+def test_no_color_alone_reaches_it_where_rich_looks_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    load(tmp_path, dotenv="NO_COLOR=1\nHEADWATER_LOCK_KEY=5", environ={})
+    assert os.environ == {}
+    load_settings(tmp_path)
+    assert os.environ == {"NO_COLOR": "1"}
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from headwater.files.read import read_sound_folder
 from headwater.model import Target
 from headwater.postgres.run import migrate
 from headwater.settings import load_settings
-from tests.projects import Project, make_project, until
-from tests.support import query, value
+from tests.projects import Project, make_project
+from tests.support import query, until, value
 
 FIRST, SECOND, THIRD = "20240101_tables", "20240201_rules", "20240301_status"
 
@@ -270,12 +270,12 @@ def test_an_interrupted_run_leaves_nothing_behind(
 ) -> None:
     write_third(project, f"{STATUS}select pg_sleep(60);\n")
     runner = project.begin(command)
-    until(lambda: sleeping(target), "the migration sleeps")
+    until(lambda: sleeping(target), "the sleep of the migration", seconds=20)
     runner.send_signal(number)
     ended = project.end(runner, command, code=code)
     assert ended.err.splitlines()[-1] == ("interrupted" if code == 130 else "terminated")
     assert "Traceback" not in ended.err
-    until(lambda: not sleeping(target), "the statement is gone", within_s=5)
+    until(lambda: not sleeping(target), "the end of its statement", seconds=5)
     assert applied(target) == ([FIRST, SECOND] if command == "migrate" else [])
 
 
@@ -423,7 +423,7 @@ def test_a_bad_or_used_name_is_refused(tmp_path: Path, name: str, why: str) -> N
 def test_only_db_url_prints_the_password(project: Project) -> None:
     assert project.invoke("db.url").out == f"{project.url}\n"
     # That no other task does is required by every `invoke` of these tests.
-    project.invoke("onboard")
+    project.invoke("status")
     project.invoke("db.psql --command 'select 1'")
 
 
@@ -489,7 +489,7 @@ def test_the_private_server_is_started_stopped_and_destroyed(tmp_path: Path) -> 
         # The next command starts it again, with its data.
         project.invoke("status --check").said("starting the private PostgreSQL", "3 applied")
         assert project.invoke("db.destroy --json").json["changed"] is True
-        project.invoke("db.destroy").said("there is no private server")
+        project.invoke("db.destroy").said("was not there")
 
 
 # --- output -----------------------------------------------------------------------------------
@@ -540,4 +540,14 @@ def test_a_reader_that_goes_away_is_no_bug(built: Project) -> None:
     assert runner.stdout is not None
     runner.stdout.close()
     runner.stdout = None
-    assert "Traceback" not in built.end(runner, "status", code=0).err
+    assert "Traceback" not in built.end(runner, "status", code=141).err
+
+
+@pytest.mark.parametrize("task", ["migration.new", "db.disposable"])
+def test_asking_a_task_for_help_behind_its_name_writes_and_marks_nothing(
+    tmp_path: Path, task: str
+) -> None:
+    project = make_project(tmp_path, HISTORY)
+    before = sorted(project.root.rglob("*.sql"))
+    project.invoke(f"{task} --help", code=2).said(f"invoke --help {task}")
+    assert sorted(project.root.rglob("*.sql")) == before

@@ -7,15 +7,14 @@ is told in one error. No driver is needed, and no value that may hold a password
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import unquote_to_bytes
 
+from headwater import settings_forms as forms
 from headwater.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -154,17 +153,17 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
     """
     sources = _Sources(root, os.environ if environ is None else environ)
     history_schema, history_table = sources.read(
-        "HEADWATER_HISTORY_TABLE", _qualified, ("public", "schema_migrations")
+        "HEADWATER_HISTORY_TABLE", forms.qualified, ("public", "schema_migrations")
     )
     settings = Settings(
         root=root,
-        migrations=root / sources.read("HEADWATER_MIGRATIONS", _folder, "migrations"),
-        schemas=sources.read("HEADWATER_SCHEMAS", _names, ("public",)),
+        migrations=root / sources.read("HEADWATER_MIGRATIONS", forms.folder, "migrations"),
+        schemas=sources.read("HEADWATER_SCHEMAS", forms.names, ("public",)),
         history_schema=history_schema,
         history_table=history_table,
-        lock_key=sources.read("HEADWATER_LOCK_KEY", _lock_key, DEFAULT_LOCK_KEY),
-        lock_timeout_ms=sources.read("HEADWATER_LOCK_TIMEOUT", _positive, 2_000),
-        wait_lock_ms=sources.read("HEADWATER_WAIT_LOCK", milliseconds, 60_000),
+        lock_key=sources.read("HEADWATER_LOCK_KEY", forms.lock_key, DEFAULT_LOCK_KEY),
+        lock_timeout_ms=sources.read("HEADWATER_LOCK_TIMEOUT", forms.positive, 2_000),
+        wait_lock_ms=sources.read("HEADWATER_WAIT_LOCK", forms.milliseconds, 60_000),
         database=sources.read_url("DATABASE_URL") or sources.read_libpq(),
         scratch=sources.read_url("HEADWATER_SCRATCH_URL"),
         test=sources.read_url("TEST_DATABASE_URL"),
@@ -175,6 +174,9 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         sources.problems.append(
             f"HEADWATER_HISTORY_TABLE: {settings.history} is inside a schema that reset drops"
         )
+    if environ is None and "NO_COLOR" in sources.dotenv:
+        # The one that others read, rich and the programs that a task runs: it goes where they look.
+        os.environ.setdefault("NO_COLOR", sources.dotenv["NO_COLOR"])
     if sources.problems:
         raise SettingsError(
             "the settings cannot be used",
@@ -209,7 +211,7 @@ class _Sources:
         value, source = self._find(name)
         if not value:
             return None
-        self.problems += [f"{source}: {fault}" for fault in faults_of_url(value)]
+        self.problems += [f"{source}: {fault}" for fault in forms.faults_of_url(value)]
         return DatabaseChoice(source=source, url=value)
 
     def read_libpq(self) -> DatabaseChoice | None:
@@ -222,7 +224,7 @@ class _Sources:
         self.problems += [
             f"{self._find(name)[1]}: {fault}"
             for name, value in found.items()
-            if (fault := _fault_of_libpq(name, value))
+            if (fault := forms.fault_of_libpq(name, value))
         ]
         exported = [name for name in chosen if name in self.environ]
         written = [name for name in chosen if name not in self.environ]
@@ -326,19 +328,6 @@ def _is_list_of_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def _is_text(value: str) -> bool:
-    """Say whether a value can be sent: the environment may hold bytes that are no UTF-8."""
-    return "\x00" not in value and not any("\ud800" <= c <= "\udfff" for c in value)
-
-
-def _is_utf8(raw: bytes) -> bool:
-    try:
-        raw.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _reason(error: Exception) -> str:
     """Say why a file cannot be read, without quoting it: it may hold a password."""
     if isinstance(error, UnicodeDecodeError):
@@ -346,140 +335,3 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
     return str(error)
-
-
-# --- the forms of single values ---------------------------------------------------------------
-
-
-def _quoted(text: str) -> str:
-    """Quote a value in a message, unless it looks like a URL: that may hold a password."""
-    return "a URL" if re.search("://|@|password", text, re.IGNORECASE) else repr(text)
-
-
-_NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min)")
-_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000}
-
-# The journal beside the history is called the same with `_steps`; PostgreSQL cuts names at 63.
-_MAX_HISTORY_NAME = 63 - len("_steps")
-
-# PostgreSQL keeps timeouts as 32-bit milliseconds.
-_MAX_DURATION_MS = 2**31 - 1
-
-
-def milliseconds(text: str) -> int:
-    """Turn `500ms`, `2s`, `1.5 s` or `1 min` into whole milliseconds."""
-    match = _DURATION.fullmatch(text.strip())
-    if not match:
-        raise ValueError(f"{_quoted(text)} is no duration; write 500ms, 2s or 1min")
-    duration = float(match[1]) * _UNITS_MS[match[2]]
-    if duration > _MAX_DURATION_MS:
-        raise ValueError(f"{_quoted(text)} is longer than PostgreSQL can wait (24 days)")
-    return round(duration)
-
-
-def _positive(text: str) -> int:
-    duration = milliseconds(text)
-    if duration == 0:
-        raise ValueError("0 would wait without end, and hold up everybody behind us; write 2s")
-    return duration
-
-
-def _folder(text: str) -> str:
-    if "://" in text or not _is_text(text):
-        raise ValueError("a folder is named by its path")
-    return text
-
-
-def _name(text: str) -> str:
-    name = text.strip()
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{_quoted(name)} is no plain name (a-z, 0-9 and _, at most 63)")
-    if name.startswith("pg_") or name == "information_schema":
-        raise ValueError(f"{_quoted(name)} belongs to PostgreSQL")
-    return name
-
-
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(_name(part) for part in text.split(",") if part.strip())
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"{_quoted(text)} must name each schema once")
-    return names
-
-
-def _qualified(text: str) -> tuple[str, str]:
-    schema, dot, table = text.partition(".")
-    if not dot:
-        raise ValueError(f"{_quoted(text)} needs its schema, such as public.schema_migrations")
-    if len(table.strip()) > _MAX_HISTORY_NAME:
-        raise ValueError(f"the name of the table has more than {_MAX_HISTORY_NAME} characters")
-    return _name(schema), _name(table)
-
-
-def _lock_key(text: str) -> int:
-    if not re.fullmatch(r"-?[0-9]+", text.strip()):
-        raise ValueError(f"{_quoted(text)} is no whole number")
-    # 64 bits never need more than 20 characters; Python refuses to read thousands of digits.
-    if len(text.strip()) > 20 or not -(2**63) <= int(text) < 2**63:
-        raise ValueError(f"{_quoted(text)} does not fit into 64 bits")
-    return int(text)
-
-
-# What every task shows of its target.
-_SHOWN = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
-
-
-def _fault_of_libpq(name: str, value: str) -> str:
-    """Say what is wrong with one of libpq's variables: what is shown must hold no password.
-
-    libpq would take a whole URL in PGDATABASE for a name, and connect to the local socket.
-    """
-    if not _is_text(value):
-        return "holds bytes that are no text"
-    if name in _SHOWN and "://" in value:
-        return "a URL belongs in DATABASE_URL"
-    if name == "PGDATABASE" and "=" in value:
-        return "a list of parameters is no name"
-    return ""
-
-
-_PERCENT_FAULT = re.compile(r"%(?![0-9a-fA-F]{2})|%00")
-_PARAMETER = re.compile(r"[a-z_]+=[^=&]*")
-_HOST_PORT = re.compile(r"(?:\[[0-9a-fA-F:.%]+\]|[^\[\]:@/]*)(?::(?P<port>[^:]*))?")
-
-
-def faults_of_url(url: str) -> list[str]:
-    """Say what is wrong with a connection URL, never quoting any part of it.
-
-    libpq's own messages quote the URL with its password, and a reserved character in a password
-    silently moves the borders of the parts, so that the rest of it becomes a host or a database:
-    the form is therefore checked before libpq sees it.
-    """
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme not in ("postgresql", "postgres"):
-        return ["must begin with postgresql://"]
-    if not _is_text(url) or not _is_utf8(unquote_to_bytes(url)):
-        return ["holds bytes that are no text; escapes such as %C3%A9 must be UTF-8"]
-    if re.search(r"[\s\x00-\x1f]", url):
-        return ["holds a blank or a control character; write a blank as %20"]
-    if _PERCENT_FAULT.search(url):
-        return ["holds a % that does not begin an escape such as %2F; write a plain % as %25"]
-    address, _, parameters = rest.partition("?")
-    authority, _, database = address.partition("/")
-    _user, _, hosts = authority.rpartition("@")
-    faults = []
-    if authority.count("@") > 1 or "@" in database + parameters or "/" in database:
-        faults.append("has an @, / or ? too many; in a password write %40, %2F and %3F")
-    elif any(not _is_host(host) for host in hosts.split(",")):
-        faults.append("has no usable host:port behind user and password")
-    if any(not _PARAMETER.fullmatch(part) for part in parameters.split("&") if parameters):
-        faults.append("has a parameter behind ? that is not of the form name=value")
-    return faults
-
-
-def _is_host(text: str) -> bool:
-    match = _HOST_PORT.fullmatch(text)
-    if not match:
-        return False
-    port = match["port"]
-    return not port or (re.fullmatch("[0-9]{1,5}", port) is not None and 0 < int(port) < 65_536)

@@ -230,8 +230,8 @@ def _built(case: _Case, place: ScratchServer, actual: Snapshot) -> Rebuild:
     found = _not_built("the rebuild did not come that far", Outcome.SKIPPED)
     try:
         with (
-            scratch_database(place.target, like=case.connection) as scratch,
             translated("building from nothing"),
+            scratch_database(place.target, like=case.connection) as scratch,
         ):
             expected = _build_applied(case, scratch)
             drift = _compared(case, scratch, expected, actual)

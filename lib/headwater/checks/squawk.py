@@ -41,8 +41,10 @@ def run_squawk(files: Sequence[Accepted]) -> SquawkResult:
     """Run squawk on every accepted file: those in a transaction, and those without, apart."""
     binary = _binary()
     if binary is None:
-        return SquawkResult(note="squawk is not installed (pip install 'headwater[lint]'): "
-                                 "its rules were not looked at")
+        return SquawkResult(
+            note="squawk is not installed (pip install 'headwater[lint]'): "
+            "its rules were not looked at"
+        )
     findings: list[Finding] = []
     for transactional in (True, False):
         batch = [file for file in files if file.migration.transactional == transactional]
@@ -82,7 +84,10 @@ def _ask(
         try:
             done = subprocess.run(
                 [binary, "-c", config.name, "--reporter", "json", *names],
-                cwd=folder, capture_output=True, timeout=_TIMEOUT_S, check=False,
+                cwd=folder,
+                capture_output=True,
+                timeout=_TIMEOUT_S,
+                check=False,
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from headwater.model import Directive
-from headwater.settings import milliseconds
+from headwater.settings_forms import milliseconds
 
 HEADER_NAMES = ("no-transaction", "lock-timeout")
 

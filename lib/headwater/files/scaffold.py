@@ -10,6 +10,7 @@ from pathlib import Path
 
 from headwater.errors import FilesError
 from headwater.files.names import fault_of_description
+from headwater.files.read import read_folder
 from headwater.model import Migration
 
 TEMPLATE = """\
@@ -36,13 +37,16 @@ class NewMigration:
 
 
 def new_migration(
-    folder: Path, description: str, *, today: date, existing: Sequence[Migration] = ()
+    folder: Path, description: str, *, today: date, existing: Sequence[Migration] | None = None
 ) -> NewMigration:
     """Write `YYYYMMDD_description.sql` with a short template, and give its path.
 
     `today` is a date in UTC, so that two people in two places name in one order. Raises
-    FilesError for a bad or used description; an existing file is never written over.
+    FilesError for a bad or used description; an existing file is never written over. `existing`
+    are the folder's migrations (default: read from it, where it is there).
     """
+    if existing is None:
+        existing = _existing(folder)
     description = description.removesuffix(".sql")
     if fault := fault_of_description(description):
         raise FilesError(
@@ -62,6 +66,14 @@ def new_migration(
     title = description.replace("_", " ").capitalize()
     _write_new(path, TEMPLATE.format(title=f"{title}.", version=version))
     return NewMigration(path=path, version=version, note=_order_note(version, existing))
+
+
+def _existing(folder: Path) -> Sequence[Migration]:
+    """Read the migrations of a folder; the first one may be the one that makes the folder."""
+    try:
+        return read_folder(folder).migrations
+    except FilesError:
+        return ()
 
 
 def write_dotenv(root: Path) -> bool:

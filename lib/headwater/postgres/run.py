@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from headwater.errors import FilesError, LockBusy
 from headwater.model import (
-    Finding,
     Finished,
     Migrated,
     Migration,
@@ -22,6 +21,7 @@ from headwater.model import (
     Started,
     Target,
     ignore,
+    plural,
 )
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect
@@ -110,23 +110,16 @@ def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
     """
     if not migrations:
         return ()
-    from headwater.files.refusals import Accepted, check
+    from headwater.files.refusals import check_all
 
-    accepted, findings = [], list[Finding]()
-    for migration in migrations:
-        checked = check(migration)
-        if isinstance(checked, Accepted):
-            accepted.append(checked)
-        else:
-            findings += checked
+    accepted, findings = check_all(migrations)
     if findings:
-        count = len(findings)
         raise FilesError(
-            f"{count} problem{'s' * (count > 1)} in the migrations; nothing changed",
-            findings=tuple(findings),
+            f"{plural(len(findings), 'problem')} in the migrations; nothing changed",
+            findings=findings,
             hint="mend the files, then run the same command again",
         )
-    return tuple(accepted)
+    return accepted
 
 
 def _run_all(

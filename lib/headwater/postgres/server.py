@@ -6,7 +6,12 @@ a copied one, never meet:
 
     servers/HASH/server.json     0600: port, password, checkout; the only place of the password
     servers/HASH/lock            held while the server is started, stopped or destroyed
-    servers/HASH/cluster-18/     0700: the data and the log, of PostgreSQL 18
+    servers/HASH/cluster-18/data/        0700: the data, of PostgreSQL 18
+    servers/HASH/cluster-18/server.log   0600: what the server says
+
+All of it belongs to us, but for root, whose server runs as `nobody`: data/ and server.log are
+nobody's then, and every folder above is root's (0711), so that nobody cannot put a link where root
+writes. Inside data/ root makes nothing and changes nothing; it reads and removes.
 
 A cluster is made aside and renamed into place, so a first start that was killed leaves nothing
 that counts. It listens on loopback only, has no socket, and knows one password, random, by
@@ -24,10 +29,12 @@ import secrets
 import shutil
 import signal
 import socket
+import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,10 +44,17 @@ from headwater.model import Notify, Said, Target, ignore
 from headwater.postgres.installation import (
     Account,
     Installation,
-    file_lock,
     installation,
     server_account,
     state_folder,
+)
+from headwater.postgres.private_files import (
+    file_lock,
+    folder_mode,
+    make_folder,
+    new_file,
+    opened_folder,
+    remove,
 )
 
 SUPERUSER = "postgres"
@@ -49,24 +63,26 @@ DATABASE = "headwater"
 START_TIMEOUT_S = 60
 START_ATTEMPTS = 5
 
-_CONFIGURATION = """
-# Written by Headwater. The data are disposable: speed before safety.
-listen_addresses = '127.0.0.1'
-unix_socket_directories = ''
-fsync = off
-synchronous_commit = off
-full_page_writes = off
-max_wal_size = 512MB
-max_connections = 200
-max_locks_per_transaction = 256
-shared_buffers = 128MB
-jit = off
-timezone = 'UTC'
-log_timezone = 'UTC'
-password_encryption = 'scram-sha-256'
-# The password has 256 random bits; iterations protect guessable ones only.
-scram_iterations = 1
-"""
+_PID_LIMIT = 2**31
+
+# initdb writes them into the cluster's configuration. The data are disposable: speed before safety.
+_SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_directories": "",
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_wal_size": "512MB",
+    "max_connections": "200",
+    "max_locks_per_transaction": "256",
+    "shared_buffers": "128MB",
+    "jit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "password_encryption": "scram-sha-256",
+    # The password has 256 random bits; iterations protect guessable ones only.
+    "scram_iterations": "1",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,8 +161,10 @@ def start(server: PrivateServer, notify: Notify = ignore) -> Access:
     In order: lock, programs, cluster, server, database. Killed anywhere, the next call goes on.
     Raises PrivateServerError with the end of the server's log.
     """
-    _make_folder(server.folder)
-    with file_lock(server.lock_file):
+    with _failures_told():
+        make_folder(server.folder.parent)
+        make_folder(server.folder)
+    with file_lock(server.lock_file), _failures_told():
         # Its files may be gone while it runs: whoever answers to our password is our server.
         known = _read_access(server)
         if known is not None and _answers(known[0]):
@@ -165,7 +183,7 @@ def stop(server: PrivateServer) -> bool:
     """Stop the server; say whether there was one to stop."""
     if not server.folder.exists():
         return False
-    with file_lock(server.lock_file):
+    with file_lock(server.lock_file), _failures_told():
         stopped = [_stop_cluster(cluster) for cluster in server.clusters]
         return any(stopped)
 
@@ -174,12 +192,12 @@ def destroy(server: PrivateServer) -> bool:
     """Stop the server and remove its folder with all data; say whether there was anything."""
     if not server.folder.exists():
         return False
-    with file_lock(server.lock_file):
+    with file_lock(server.lock_file), _failures_told():
         for cluster in server.clusters:
             _stop_cluster(cluster)
         # The lock file last: while it is there, nobody else begins anew.
         for path in sorted(server.folder.iterdir(), key=lambda path: path == server.lock_file):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            remove(path)
         server.folder.rmdir()
     return True
 
@@ -187,19 +205,19 @@ def destroy(server: PrivateServer) -> bool:
 # --- files ------------------------------------------------------------------------------------
 
 
-def _make_folder(folder: Path) -> None:
-    """Make our folder: open to be passed through (the server may run as another user)."""
+@contextmanager
+def _failures_told() -> Generator[None]:
+    """Tell what the system refuses (a full disk, a folder in a file's place) as our own error."""
     try:
-        folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o711, exist_ok=True)
+        yield
+    except ConnectionError:  # of whoever reads our messages
+        raise
     except OSError as error:
         raise PrivateServerError(
-            "there is no place for the private server's data",
-            detail=f"{folder}: {error.strerror}",
+            "the private server's files cannot be used",
+            detail=f"{error.filename}: {error.strerror}" if error.filename else str(error),
+            hint="invoke db.destroy removes it with its (disposable) data; then try again",
         ) from error
-    mode = 0o711 if os.getuid() == 0 else 0o700
-    for part in (folder, folder.parent, folder.parent.parent):
-        part.chmod(mode)  # whatever the umask was
 
 
 def _read_access(server: PrivateServer) -> tuple[Access, Path] | None:
@@ -214,15 +232,13 @@ def _read_access(server: PrivateServer) -> tuple[Access, Path] | None:
 def _write_access(server: PrivateServer, access: Access, cluster: Path) -> None:
     """Write port and password aside, readable by us alone from the first byte, and rename."""
     new = server.access_file.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     content = {
         "checkout": str(server.checkout),
         "cluster": cluster.name,
         "port": access.port,
         "password": access.password,
     }
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - made with its mode
+    with open(new_file(new), "w", encoding="utf-8") as file:  # noqa: PTH123 - made with its mode
         json.dump(content, file, indent=2)
     new.rename(server.access_file)
 
@@ -232,11 +248,15 @@ def _read_pid_file(cluster: Path) -> tuple[int, int, bool] | None:
 
     Its lines are documented in src/include/utils/pidfile.h of PostgreSQL.
     """
+    # The server's account owns the file: no link is followed, and no pipe is waited for.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        lines = (cluster / "data/postmaster.pid").read_text().splitlines()
-        return int(lines[0]), int(lines[3]), lines[7].strip() == "ready"
+        with open(os.open(cluster / "data/postmaster.pid", flags)) as file:  # noqa: PTH123
+            lines = file.read(4096).splitlines()
+        pid, port, ready = int(lines[0]), int(lines[3]), lines[7].strip() == "ready"
     except (OSError, ValueError, IndexError):
         return None
+    return (pid, port, ready) if 0 < pid < _PID_LIMIT else None
 
 
 def _alive(pid: int) -> bool:
@@ -274,16 +294,9 @@ def _make_cluster(
     # The data of an older major version stay, and keep their password.
     password = known[0].password if known else secrets.token_urlsafe(32)
     try:
-        password_file = work / "password"
-        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write(password)
-        account.own(password_file)
-        account.own(work)
-        _initdb(programs, account, work, password_file)
-        password_file.unlink()
-        with (work / "data/postgresql.conf").open("a", encoding="utf-8") as file:
-            file.write(_CONFIGURATION)
+        work.chmod(folder_mode())
+        _make_data_folder(work / "data", account)
+        _initdb(programs, account, work, password)
         # The password before the cluster: one without the other would lock us out.
         _write_access(server, Access(port=_free_port(), password=password), cluster)
         work.rename(cluster)
@@ -292,7 +305,40 @@ def _make_cluster(
         raise
 
 
-def _initdb(programs: Installation, account: Account, work: Path, password_file: Path) -> None:
+def _make_data_folder(folder: Path, account: Account) -> None:
+    """Make the folder of the data, empty: initdb, as the account, could not beside our files."""
+    folder.mkdir(mode=0o700)
+    with opened_folder(folder) as descriptor:
+        os.fchmod(descriptor, 0o700)
+        account.own(descriptor)
+
+
+def _take_cluster(cluster: Path, account: Account) -> None:
+    """As root, take a cluster's folder from nobody, who owned it in an earlier layout.
+
+    From then on nobody can put no link in the place of `data` or the log; one that is there
+    already is refused. (The log is made anew at every start.)
+    """
+    if not account.switch:
+        return
+    with opened_folder(cluster) as descriptor:
+        os.fchown(descriptor, os.getuid(), os.getgid())
+        os.fchmod(descriptor, folder_mode())
+    data = (cluster / "data").lstat()
+    if not stat.S_ISDIR(data.st_mode) or data.st_uid != account.uid:
+        raise PrivateServerError(
+            "the private server's data are not its own",
+            detail=f"{cluster / 'data'} is no folder of the account that runs the server",
+            hint="invoke db.destroy removes the private server with its data; then try again",
+        )
+
+
+def _initdb(programs: Installation, account: Account, work: Path, password: str) -> None:
+    """Fill `data`; the password goes by a file that only the account can read, and is removed."""
+    password_file = work / "password"
+    with open(new_file(password_file), "w", encoding="ascii") as file:  # noqa: PTH123
+        account.own(file.fileno())
+        file.write(password)
     done = account.run(
         [
             programs.program("initdb"),
@@ -300,7 +346,7 @@ def _initdb(programs: Installation, account: Account, work: Path, password_file:
             f"--username={SUPERUSER}",
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
-            "--set=scram_iterations=1",
+            *(f"--set={name}={value}" for name, value in _SETTINGS.items()),
             "--encoding=UTF8",
             # One collation on every machine, from PostgreSQL itself.
             "--locale=C",
@@ -311,6 +357,7 @@ def _initdb(programs: Installation, account: Account, work: Path, password_file:
         ],
         environment=programs.environment,
     )
+    password_file.unlink()
     if done.returncode:
         raise PrivateServerError(
             "the private server's data cannot be made", detail=_tail(done.stdout)
@@ -327,10 +374,11 @@ def _start_cluster(
             detail=f"{server.access_file} does not go with {cluster.name}",
             hint="invoke db.destroy removes the private server with its data; then try again",
         )
+    _take_cluster(cluster, account)
     log = cluster / "server.log"
     for port in _ports(known[0].port):
         _remove_stale_pid_file(cluster)
-        _empty(log, account)
+        _make_log(log, account)
         access = Access(port=port, password=known[0].password)
         done = account.run(
             [
@@ -386,6 +434,7 @@ def _remove_stale_pid_file(cluster: Path) -> None:
     """
     postmaster = _read_pid_file(cluster)
     if postmaster and _alive(postmaster[0]) and str(cluster) not in _command_line(postmaster[0]):
+        # Root removes a name in nobody's folder, whatever it stands for, and nothing else.
         (cluster / "data/postmaster.pid").unlink(missing_ok=True)
 
 
@@ -395,20 +444,25 @@ def _command_line(pid: int) -> str:
 
 
 def _processes(pid: int | None = None) -> Iterator[tuple[int, str]]:
-    """List processes (one, or all) with their command lines: from /proc, or else from ps."""
+    """List the account's processes (one, or all) with their command lines: /proc, or else ps.
+
+    Only the account's: anybody may write our server's name into a command line.
+    """
+    owner = server_account().uid
     if Path("/proc/self/cmdline").exists():
         for path in Path("/proc").glob("[0-9]*" if pid is None else str(pid)):
             with contextlib.suppress(OSError):  # it ended meanwhile
                 text = (path / "cmdline").read_text(errors="replace")
-                yield int(path.name), text.replace("\0", " ")
+                if path.stat().st_uid == owner:
+                    yield int(path.name), text.replace("\0", " ")
         return
     which = ["-A"] if pid is None else ["-p", str(pid)]
-    listed = subprocess.run(
-        ["ps", *which, "-o", "pid=,command="], capture_output=True, text=True, check=False
-    )
+    form = ["-o", "pid=", "-o", "uid=", "-o", "command="]
+    listed = subprocess.run(["ps", *which, *form], capture_output=True, text=True, check=False)
     for line in listed.stdout.splitlines():
-        number, _, command = line.strip().partition(" ")
-        yield int(number), command
+        number, uid, command = line.split(maxsplit=2)
+        if int(uid) == owner:
+            yield int(number), command
 
 
 def _process_of(cluster: Path) -> int | None:
@@ -449,10 +503,13 @@ def _answers(access: Access, *, create: bool = False) -> bool:
     return True
 
 
-def _empty(log: Path, account: Account) -> None:
-    log.unlink(missing_ok=True)
-    log.touch(mode=0o600)
-    account.own(log)
+def _make_log(log: Path, account: Account) -> None:
+    """Make the log anew, empty, in our folder; pg_ctl opens it as the account."""
+    descriptor = new_file(log)
+    try:
+        account.own(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _read(path: Path) -> str:

@@ -100,9 +100,11 @@ _SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03"
 
 def session_ended(error: psycopg.Error) -> bool:
     """Say whether the connection went with this error, so that nobody knows what the server did."""
-    return isinstance(error, psycopg.OperationalError) and (
-        not error.diag.sqlstate or error.diag.sqlstate in _SESSION_ENDED
-    )
+    if not isinstance(error, psycopg.OperationalError):
+        return False
+    # RAISE in a file may use these codes as well; only the end of a session is FATAL.
+    fatal = error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+    return not error.diag.sqlstate or (fatal and error.diag.sqlstate in _SESSION_ENDED)
 
 
 @contextmanager

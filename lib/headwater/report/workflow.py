@@ -1,7 +1,8 @@
 """Invoke's task, with every end of a run turned into words and an exit code.
 
-A library error becomes its message and its code; Ctrl-C 130, SIGTERM 143; anything else is a bug
-of ours: 70, and how to report it. A traceback never shows the values of variables.
+A library error becomes its message and its code; Ctrl-C 130, SIGTERM 143, a reader that has gone
+141; anything else is a bug of ours: 70, and how to report it. With `--json` each of them is the one
+object on stdout as well. A traceback never shows the values of variables.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 from invoke.collection import Collection
@@ -22,15 +24,22 @@ from invoke.tasks import task as invoke_task
 
 from headwater.errors import HeadwaterError
 
+# 128 and the number of the signal, as a shell says it.
 INTERRUPTED = 130
+NOBODY_READS = 141
 TERMINATED = 143
+# EX_SOFTWARE of sysexits.h
 BUG = 70
 
-_PASSWORD = re.compile(r"(postgres(?:ql)?://[^:@/\s]*:)[^\s]*@|(password=)\S+", re.IGNORECASE)
+_PASSWORD = re.compile(
+    r"(postgres(?:ql)?://[^:@/\s]*:)\S*(?=@)"
+    r"|(password['\"]?\s*[=:]\s*)(?:'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S+)",
+    re.IGNORECASE,
+)
 
 
-class Terminated(BaseException):
-    """SIGTERM came: everything that is open is closed on the way out."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: like Ctrl-C it cancels the statement, and all that is open is closed."""
 
 
 class Workflow(Task[Callable[..., Any]]):
@@ -41,31 +50,83 @@ class Workflow(Task[Callable[..., Any]]):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the task's body; when tasks call tasks, the outermost one reports."""
+        if "--help" in kwargs.values():
+            # Invoke takes it for the name that a task such as migration.new wants.
+            raise Exit(f"the help is shown by: invoke --help {self.full_name or self.name}", code=2)
         before = signal.signal(signal.SIGTERM, _terminate)
         try:
             return super().__call__(*args, **kwargs)
-        except HeadwaterError as error:
-            from headwater.report.screen import show_error
-
-            show_error(error, task=self.full_name or self.name, json=bool(kwargs.get("json")))
-            raise Exit(code=error.exit_code) from error
-        except KeyboardInterrupt:
-            sys.stderr.write("interrupted\n")
-            raise Exit(code=INTERRUPTED) from None
-        except Terminated:
-            sys.stderr.write("terminated\n")
-            raise Exit(code=TERMINATED) from None
-        except BrokenPipeError:
-            # Who read our output has gone (`| head`): there is nobody to tell.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise Exit(code=0) from None
         except Exit:
             raise
-        except Exception as error:
-            _report_bug(error)
-            raise Exit(code=BUG) from error
+        except (Exception, KeyboardInterrupt) as error:
+            with _if_nobody_reads():
+                self._tell(error, json=bool(kwargs.get("json")))
+            raise Exit(code=_exit_code(error)) from error
         finally:
             signal.signal(signal.SIGTERM, before)
+
+    def _tell(self, error: BaseException, *, json: bool) -> None:
+        """Say how the run ended: in words on stderr, with JSON as the one object on stdout too."""
+        if isinstance(error, BrokenPipeError):
+            raise error
+        from headwater.report.screen import print_json, show_error
+
+        task = self.full_name or self.name
+        if isinstance(error, HeadwaterError):
+            show_error(error, task=task, json=json)
+            return
+        end = _end_of(error)
+        if end["code"] == "bug":
+            sys.stderr.write(_without_passwords("".join(traceback.format_exception(error))))
+            sys.stderr.write(f"\n{end['message']}: {end['hint']}\n")
+        else:
+            sys.stderr.write(f"{end['message']}\n")
+        if json:
+            print_json({"ok": False, "task": task, "error": end})
+
+
+def _exit_code(error: BaseException) -> int:
+    match error:
+        case HeadwaterError():
+            return error.exit_code
+        case Terminated():
+            return TERMINATED
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case BrokenPipeError():
+            # What was found has reached nobody: that must not look like 0.
+            return NOBODY_READS
+        case _:
+            return BUG
+
+
+def _end_of(error: BaseException) -> dict[str, str]:
+    """Give the end that is no error of the library in the form that errors have in JSON."""
+    if isinstance(error, KeyboardInterrupt):
+        code = "terminated" if isinstance(error, Terminated) else "interrupted"
+        hint = "invoke status says what is applied"
+        return {"code": code, "message": code, "detail": "", "hint": hint}
+    return {
+        "code": "bug",
+        "message": "this is a bug of Headwater",
+        "detail": _without_passwords("".join(traceback.format_exception_only(error))).strip(),
+        "hint": "please report the traceback on stderr, what you ran, and what invoke status says",
+    }
+
+
+@contextmanager
+def _if_nobody_reads() -> Generator[None]:
+    """Let what is still to be written go nowhere, when whoever read it has gone (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(nowhere, stream.fileno())
+
+
+def _without_passwords(text: str) -> str:
+    return _PASSWORD.sub(r"\1\2***", text)
 
 
 def with_full_names(namespace: Collection) -> Collection:
@@ -77,15 +138,6 @@ def with_full_names(namespace: Collection) -> Collection:
 
 def _terminate(_number: int, _frame: object) -> None:
     raise Terminated
-
-
-def _report_bug(error: Exception) -> None:
-    text = "".join(traceback.format_exception(error))
-    sys.stderr.write(_PASSWORD.sub(r"\1\2***", text))
-    sys.stderr.write(
-        "\nthis is a bug of Headwater: please report the lines above, what you ran, and what "
-        "`invoke status` says\n"
-    )
 
 
 # No short flags: Invoke hands them out in order, so a new flag would change an old one's letter.
