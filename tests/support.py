@@ -10,9 +10,9 @@ from typing import Any
 
 import psycopg
 
+from headwater.files.accepted import Accepted
 from headwater.files.grammar import parse
 from headwater.files.read import read_folder
-from headwater.files.refusals import Accepted
 from headwater.model import Migration, MigrationFolder, Target
 from headwater.postgres.connect import target_of, with_database
 from headwater.postgres.run import migrate
@@ -87,7 +87,7 @@ def migrated(target: Target, settings: Settings, files: dict[str, str]) -> list[
 
 def accepted_unread(migrations: Iterable[Migration]) -> tuple[Accepted, ...]:
     """Accept migrations without the refusals: what the guards behind them must stop."""
-    return tuple(Accepted(migration=m, script=parse(m.text)) for m in migrations)
+    return tuple(Accepted(migration=m, parsed=parse(m.text)) for m in migrations)
 
 
 @contextmanager

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from headwater.files.accepted import Accepted
 from headwater.files.directives import read_header
 from headwater.files.grammar import COPY_FAULT, COPY_HINT, INVISIBLE_HINT, parse
 from headwater.files.read import read_folder
-from headwater.files.refusals import Accepted, check, check_all, needs_no_transaction
+from headwater.files.refusals import check, check_all, needs_no_transaction
 from headwater.files.text import checksum
 from headwater.model import Finding, Migration, Severity
 

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from headwater.errors import FilesError, HistoryError, LockBusy, MigrationFailed, UnsafeTarget
+from headwater.files import grammar
 from headwater.model import Event, Rebuilt, Said, Target
 from headwater.postgres import dropping
 from headwater.postgres import reset as resetting
@@ -835,3 +836,32 @@ def test_what_goes_by_a_roundabout_way_is_refused_as_well(
         reset(target, folder, settings)
     assert told in caught.value.detail.splitlines()
     assert tables(target, "public") >= ["o"]
+
+
+def test_a_file_that_ran_before_is_not_parsed_again_and_leaves_the_same_history(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {
+        "0001_init.sql": "create schema app; create table app.t (i int);",
+        "0002_b.sql": "create table app.b (); -- no semicolon behind\nselect 1",
+    }
+    folder = folder_with(settings, files)
+    rows = "select version, checksum, tokens from schema_migrations order by 1"
+    first = reset(target, folder, settings)
+    recorded_first = query(target, rows)
+    monkeypatch.setattr(grammar, "parse", lambda _text: pytest.fail("it was parsed"))
+    again = reset(target, folder, settings)
+    assert query(target, rows) == recorded_first
+    assert [r.statements for r in again.results] == [r.statements for r in first.results] == [2, 2]
+
+
+def test_a_file_that_ran_before_still_shows_its_line_when_it_fails_now(
+    target: Target, settings: Settings
+) -> None:
+    files = {"0001_init.sql": "create schema app;\n\nselect 1 / (select count(*) from public.o);"}
+    query(target, "create table public.o as select 1")
+    reset(target, folder_with(settings, files), settings)
+    query(target, "delete from public.o")
+    with pytest.raises(MigrationFailed, match=r"0001_init\.sql:3:1: division by zero"):
+        reset(target, folder_with(settings, files), settings)
+    assert recorded(target, settings) == ["0001_init"]

@@ -221,6 +221,15 @@ def test_the_target_has_a_running_server_also_after_a_kill(state: Path, tmp_path
         server.destroy(place)
 
 
+def test_a_kill_right_after_the_first_start_loses_no_mark(own: Place) -> None:
+    """Commits are asynchronous there; CREATE DATABASE is not, and the comment behind it was."""
+    server.start(own)
+    kill(own)
+    access = server.start(own)
+    marked = "select shobj_description(oid, 'pg_database') from pg_database where datname = "
+    assert one(access, marked + "current_database()") == "headwater: disposable"
+
+
 def pretend_to_be(place: Place, pid: int) -> None:
     file = data_of(place) / "postmaster.pid"
     lines = file.read_text().splitlines()

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
 from headwater.errors import SettingsError
+from headwater.files.accepted import Accepted
 from headwater.files.directives import allowed_rules, read_header
 from headwater.files.grammar import Script, Statement
 from headwater.files.read import CHECKS
-from headwater.files.refusals import Accepted, check_all
+from headwater.files.refusals import check_all
 from headwater.files.sentences import read_sentences
 from headwater.files.text import checksum, line_at, place
 from headwater.model import Finding, Linted, Migration, MigrationFolder, Severity

@@ -19,7 +19,8 @@ from itertools import pairwise
 from headwater.checks.linting import lint
 from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import FilesError, HeadwaterError, TargetError, Unreachable
-from headwater.files.refusals import Accepted, check
+from headwater.files.accepted import Accepted
+from headwater.files.refusals import check
 from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.serverwide import escaping
 from headwater.model import (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK
-from headwater.files.refusals import Accepted
+from headwater.files.accepted import Accepted
 from headwater.files.text import line_at
 from headwater.model import Finding
 

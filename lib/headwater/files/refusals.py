@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from headwater.files import directives
+from headwater.files.accepted import Accepted
 from headwater.files.grammar import (
     COPY_FAULT,
     COPY_HINT,
@@ -25,15 +25,6 @@ from headwater.files.parsing import parse_or_explain
 from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.text import line_at, place
 from headwater.model import Directive, Finding, Migration
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accepted:
-    """A migration that may run: its parsed script, and its post-condition, sentence by sentence."""
-
-    migration: Migration
-    script: Script
-    sentences: tuple[Sentence, ...] = ()
 
 
 def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
@@ -54,7 +45,7 @@ def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
         findings += read.findings
     if findings:
         return tuple(findings)
-    return Accepted(migration=migration, script=script, sentences=sentences)
+    return Accepted(migration=migration, parsed=script, sentences=sentences)
 
 
 def check_all(migrations: Iterable[Migration]) -> tuple[tuple[Accepted, ...], tuple[Finding, ...]]:

@@ -18,7 +18,7 @@ from headwater.settings import Settings
 from headwater.settings_forms import milliseconds
 
 if TYPE_CHECKING:
-    from headwater.files.refusals import Accepted
+    from headwater.files.accepted import Accepted
 
 SERVER_DURATION = sql.SQL(
     "pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - "
@@ -109,7 +109,7 @@ class Job:
             connection,
             self.settings,
             self.migration,
-            tokens=self.file.script.token_checksum,
+            tokens=self.file.tokens,
             out_of_order=self.out_of_order,
             duration=duration,
         )

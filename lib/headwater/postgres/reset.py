@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import psycopg
 from psycopg import sql
@@ -27,8 +27,12 @@ from headwater.errors import (
     OutcomeUnknown,
     TargetError,
 )
+from headwater.files.accepted import Accepted
 from headwater.model import (
+    Applied,
     Finished,
+    How,
+    Migration,
     MigrationFolder,
     MigrationResult,
     Notify,
@@ -58,9 +62,6 @@ from headwater.postgres.transaction import (
 from headwater.postgres.translate import translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
-
-if TYPE_CHECKING:
-    from headwater.files.refusals import Accepted
 
 T = TypeVar("T")
 
@@ -130,16 +131,24 @@ class _Rebuild:
         """Rebuild in one transaction, trying again while a lock is not to be had."""
         return self._patiently(connection, lambda: self._try_atomically(connection))
 
-    def _check_files(self) -> tuple[Accepted, ...]:
-        """Check every file, and prepare what its record says of it."""
-        accepted = accept(self.folder.migrations)
-        for file in accepted:
+    def _check_files(self, before: Sequence[Applied]) -> tuple[Accepted, ...]:
+        """Check every file that did not run here before, and prepare what its record says.
+
+        What did run, byte for byte, was accepted then: `before` is the history that holds it.
+        """
+        known = {row.checksum: row.tokens for row in before if row.how == How.RUN and row.tokens}
+        unknown = [m for m in self.folder.migrations if not _is_known(m, known)]
+        checked = {file.migration.version: file for file in accept(unknown)}
+        for file in checked.values():
             if not _fits_into_one_transaction(file):
                 raise _SeveralTransactionsNeeded(
                     MigrationFailed(f"{file.migration.version}.sql sets constraints")
                 )
-            _ = file.script.token_checksum  # computed here, while the server drops
-        return accepted
+            _ = file.tokens  # computed here, while the server drops
+        return tuple(
+            checked.get(m.version) or Accepted(migration=m, known_tokens=known[m.checksum])
+            for m in self.folder.migrations
+        )
 
     def _patiently(self, connection: Connection, action: Callable[[], T]) -> T:
         """Do what is all or nothing, trying again while a lock is not to be had."""
@@ -165,8 +174,9 @@ class _Rebuild:
         with translated("preparing the session"):
             pin(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         outsiders = outsiders_of(connection, self.settings)
+        before = history.read_history(connection, self.settings)
         try:
-            self._begin(connection, meanwhile=lambda: accepted.extend(self._check_files()))
+            self._begin(connection, meanwhile=lambda: accepted.extend(self._check_files(before)))
             results = tuple(self._build(connection, accepted))
             if outsiders:
                 require_rebuilt(outsiders, outsiders_now(connection, outsiders))
@@ -224,7 +234,7 @@ class _Rebuild:
         )
         forget = FORGET + pins(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         try:
-            run_with_record(connection, job, message, then=forget)
+            statements = run_with_record(connection, job, message, then=forget)
         except ConnectionLost as failure:
             raise MigrationFailed(
                 f"{file.migration.version}.sql: the connection was lost; nothing changed",
@@ -234,7 +244,7 @@ class _Rebuild:
         return MigrationResult(
             version=file.migration.version,
             duration_ms=round((time.monotonic() - begun) * 1_000),
-            statements=len(file.script.statements),
+            statements=statements,
         )
 
     # --- in several transactions --------------------------------------------------------------
@@ -368,6 +378,15 @@ _REPEATABLE = (
     "what a file makes outside the managed schemas stays when they are dropped: write it so that "
     "it can run twice"
 )
+
+
+def _is_known(migration: Migration, known: Mapping[str, str]) -> bool:
+    """Say whether a file need not be parsed: it ran before, and holds for its own transaction."""
+    return (
+        migration.checksum in known
+        and migration.verify is None
+        and "constraints" not in migration.text.lower()
+    )
 
 
 def _fits_into_one_transaction(file: Accepted) -> bool:

@@ -34,7 +34,7 @@ from headwater.postgres.transaction import run_in_transaction
 from headwater.settings import Settings
 
 if TYPE_CHECKING:
-    from headwater.files.refusals import Accepted
+    from headwater.files.accepted import Accepted
 
 
 def plan_for(

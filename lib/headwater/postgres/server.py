@@ -497,6 +497,8 @@ def _answers(access: Access, *, create: bool = False) -> bool:
     try:
         with connect(access.target("postgres"), purpose="start") as connection:
             if create and not exists(connection, DATABASE):
+                # Its mark must outlive a server that is killed a moment later.
+                connection.execute("SET synchronous_commit = on")
                 create_database(connection, DATABASE)
     except TargetError:
         return False

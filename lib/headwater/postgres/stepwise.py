@@ -21,8 +21,8 @@ from headwater.postgres.wire import send
 from headwater.settings import Settings
 
 if TYPE_CHECKING:
+    from headwater.files.accepted import Accepted
     from headwater.files.grammar import Statement
-    from headwater.files.refusals import Accepted
 
 
 def run_without_transaction(job: Job, session: Sessions) -> MigrationResult:

@@ -89,17 +89,20 @@ def _try_in_transaction(job: Job, connection: Connection, target: Target) -> Mig
     )
 
 
-def run_with_record(connection: Connection, job: Job, message: Message, *, then: bytes) -> None:
-    """Send a file and its record, then `then`; with a post-condition, ask it in between."""
+def run_with_record(connection: Connection, job: Job, message: Message, *, then: bytes) -> int:
+    """Send a file and its record, then `then`; with a post-condition, ask it in between.
+
+    Gives the number of statements that the server found in the file.
+    """
     if not job.file.sentences:
-        message.send(connection, then=job.record(connection) + then)
-        return
+        return message.send(connection, then=job.record(connection) + then)
     begun = time.monotonic()
-    message.send(connection, then=begin_afresh(connection, job))
+    statements = message.send(connection, then=begin_afresh(connection, job))
     require_sentences(connection, job.file.sentences, job.migration)
     elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
     reply = send(connection, job.record(connection, elapsed) + then)
     message.require_success(reply, offset=0)
+    return statements
 
 
 def savepoint_name() -> bytes:
@@ -111,6 +114,11 @@ def roll_back(connection: Connection) -> None:
     """End the transaction that failed; an error of ours must not hide the first one."""
     if not connection.closed:
         send(connection, b"ROLLBACK")
+
+
+def _statements_in(ours: bytes) -> int:
+    """Count the statements of a text of our own: none of them holds a semicolon inside."""
+    return len([part for part in ours.split(b";") if part.strip()])
 
 
 class ConnectionLost(Exception):
@@ -135,12 +143,16 @@ class Message:
         """Put a file between two texts of whole statements."""
         return cls(job=job, before=before, after=after, statements_before=before.count(b";"))
 
-    def send(self, connection: Connection, *, then: bytes = b"") -> None:
-        """Send it, and `then` behind it. Raises when anything failed or is not as it must be."""
+    def send(self, connection: Connection, *, then: bytes = b"") -> int:
+        """Send it, and `then` behind it; give the number of statements of the file.
+
+        Raises when anything failed or is not as it must be.
+        """
         # A line of its own: the file may end in a comment, and without a semicolon.
         text = self.job.migration.text.encode() + b"\n;\n"
         reply = send(connection, self.before + text + self.after + then)
         self.require_success(reply, offset=len(self.before))
+        return reply.succeeded - self.statements_before - _statements_in(self.after + then)
 
     def require_success(self, reply: Reply, *, offset: int) -> None:
         """Raise what a reply means: ConnectionLost, a lock that was not to be had, a failure."""
