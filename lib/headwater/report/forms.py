@@ -190,9 +190,10 @@ def _total_ms(results: Sequence[MigrationResult]) -> int:
 def status_lines(plan: Plan) -> Iterator[Line]:
     """Draw a line for each version, then every problem, then the sum."""
     width = max((len(entry.version) for entry in plan.entries), default=0)
+    state_width = max((len(entry.state) for entry in plan.entries), default=0)
     for entry in plan.entries:
-        state = entry.state.value
-        text = f"{entry.version:<{width}}  {state:<14}{_applied_text(entry)}".rstrip()
+        state = f"{entry.state.value:<{state_width}}"
+        text = f"{entry.version:<{width}}  {state}  {_applied_text(entry)}".rstrip()
         yield Line(text, _STATE_STYLE.get(entry.state, "red"))
     for problem in plan.problems:
         yield from finding_lines(problem)
@@ -208,8 +209,8 @@ def _applied_text(entry: Entry) -> str:
     duration = f"  {row.duration_ms} ms" if row.duration_ms is not None else ""
     late = "  out of order" if row.out_of_order else ""
     how = "" if row.how == "run" else f"  {row.how}"
-    when = f"{row.applied_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-    return f"{when}  by {row.applied_by}{duration}{how}{late}"
+    when = f"{row.applied_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    return f"{when}{duration}  {row.applied_by}{how}{late}"
 
 
 def status_json(plan: Plan) -> Json:
