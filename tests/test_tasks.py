@@ -131,7 +131,7 @@ def test_a_database_that_does_not_exist_is_refused(project: Project) -> None:
 def test_migrate_applies_each_file_once_and_says_what_it_did(
     project: Project, target: Target
 ) -> None:
-    project.invoke("migrate").said("applied 3 migrations", f"applied {SECOND}", "target: ")
+    project.invoke("migrate").said("applied 3 migrations", f"ran {SECOND}", "target: ")
     assert applied(target) == [FIRST, SECOND, THIRD]
     project.invoke("migrate").said("nothing to do: 3 migrations applied")
 
@@ -532,7 +532,7 @@ def test_colours_are_for_terminals_and_no_color_is_honoured(built: Project) -> N
 def test_json_is_alone_on_stdout(project: Project) -> None:
     ended = project.invoke("migrate --json")
     assert [result["version"] for result in ended.json["migrations"]] == [FIRST, SECOND, THIRD]
-    assert f"applied {FIRST}" in ended.err
+    assert f"ran {FIRST}" in ended.err
 
 
 def test_a_reader_that_goes_away_is_no_bug(built: Project) -> None:

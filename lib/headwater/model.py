@@ -323,7 +323,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """A migration was applied (in an atomic reset: will be, with the commit)."""
+    """A migration ran: it is applied, or will be with the commit of an atomic reset."""
 
     result: MigrationResult
 

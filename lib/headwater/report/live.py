@@ -28,7 +28,7 @@ def tell(event: Event) -> None:
     """Print one event as a plain line."""
     match event:
         case Finished(result=result):
-            say(f"applied {result.version} in {result.duration_ms} ms", stderr=True)
+            say(f"ran {result.version} in {result.duration_ms} ms", stderr=True)
         case Said(message=message):
             say(message, stderr=True)
         case Started():
@@ -41,6 +41,6 @@ def _show_event(event: Event, status: Status) -> None:
         case Started(version=version, index=index, total=total):
             status.update(f"{version} ({index} of {total})")
         case Finished(result=result):
-            say(f"applied {result.version} in {result.duration_ms} ms", style="green", stderr=True)
+            say(f"ran {result.version} in {result.duration_ms} ms", style="green", stderr=True)
         case Said(message=message):
             say(message, style="dim", stderr=True)
