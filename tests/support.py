@@ -90,6 +90,13 @@ def accepted_unread(migrations: Iterable[Migration]) -> tuple[Accepted, ...]:
     return tuple(Accepted(migration=m, parsed=parse(m.text)) for m in migrations)
 
 
+def accepted_text(text: str) -> Accepted:
+    """Accept a text as the migration `0001_a`."""
+    migration = Migration(version="0001_a", path=Path("0001_a.sql"), text=text, checksum="")
+    [accepted] = accepted_unread([migration])
+    return accepted
+
+
 @contextmanager
 def session(target: Target) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
     """Open somebody else's session, inside a transaction, for as long as it is entered."""

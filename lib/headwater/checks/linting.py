@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from headwater.checks.repeatable import not_repeatable
 from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
 from headwater.errors import SettingsError
@@ -49,6 +50,7 @@ def lint(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Lint
         findings += read_sentences(check.text, f"{CHECKS}/{check.path.name}").findings
     for file in accepted:
         own = [f for f in squawked.findings if f.file == f"{file.migration.version}.sql"]
+        own += not_repeatable(file)
         findings += _without_allowed(file, own, judged=not squawked.note)
     findings.sort(key=lambda finding: (finding.file, finding.line, finding.column, finding.rule))
     return Linted(

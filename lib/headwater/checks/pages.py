@@ -8,13 +8,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from headwater.checks.rules import CHOSEN_OF_SQUAWK, REFUSED, UNUSED_ALLOW, Rule
+from headwater.checks.rules import (
+    CHOSEN_OF_SQUAWK,
+    NOT_REPEATABLE,
+    REFUSED,
+    UNUSED_ALLOW,
+    Rule,
+)
 
 MARK = "<!-- Everything below is written by `python -m headwater.checks.pages docs/lint.md`. -->\n"
 
 _GROUPS = (
     ("What migrate refuses as well", REFUSED),
     ("Chosen from squawk", CHOSEN_OF_SQUAWK),
+    ("About what reset leaves in place", (NOT_REPEATABLE,)),
     ("About the directives", (UNUSED_ALLOW,)),
 )
 

@@ -230,6 +230,15 @@ CHOSEN_OF_SQUAWK = (
     ),
 )
 
+NOT_REPEATABLE = Rule(
+    id="not-repeatable",
+    severity=Severity.WARNING,
+    why="It stays when reset drops the schemas, and the file fails on it the next time.",
+    instead="IF NOT EXISTS, DROP … IF EXISTS above it, or a DO block that looks first",
+    bad="create publication changes;",
+    good="drop publication if exists changes;\ncreate publication changes;",
+)
+
 UNUSED_ALLOW = Rule(
     id="unused-allow",
     severity=Severity.WARNING,
@@ -239,5 +248,5 @@ UNUSED_ALLOW = Rule(
     good="-- headwater: allow ban-drop-table because it was never used\ndrop table app.t;",
 )
 
-RULES = (*REFUSED, *CHOSEN_OF_SQUAWK, UNUSED_ALLOW)
+RULES = (*REFUSED, *CHOSEN_OF_SQUAWK, NOT_REPEATABLE, UNUSED_ALLOW)
 BY_ID = {rule.id: rule for rule in RULES}
