@@ -1,36 +1,29 @@
 """Running migrations: what is pending, in order, under one lock; each file its own transaction.
 
-A transactional file is `transaction.py`'s, a no-transaction file `stepwise.py`'s.
+The files are `sequence.py`'s; a transactional one is run by `transaction.py`, a no-transaction one
+by `stepwise.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from headwater.errors import FilesError, LockBusy
+from headwater.errors import FilesError
 from headwater.model import (
-    Finished,
     Migrated,
     Migration,
     MigrationFolder,
-    MigrationResult,
     Notify,
     Plan,
-    Started,
     Target,
     ignore,
     plural,
 )
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect
-from headwater.postgres.job import Job, Sessions, sessions
-from headwater.postgres.lock import migration_lock
 from headwater.postgres.plan import make_plan, require_no_problems
-from headwater.postgres.session import leaves_no_trace
-from headwater.postgres.stepwise import require_resumable, run_without_transaction
-from headwater.postgres.transaction import run_in_transaction
 from headwater.settings import Settings
 
 if TYPE_CHECKING:
@@ -91,22 +84,26 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
         if not first.steps or dry_run:
             accept(first.steps)
             return Migrated(plan=first, dry_run=dry_run)
+        # Only now: a run with nothing to do loads neither the runners nor the parser.
+        from headwater.postgres.lock import migration_lock
+        from headwater.postgres.sequence import run_all
+
         with nullcontext() if locked else migration_lock(target, settings, notify) as lock:
             plan = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
             require_no_problems(plan)
             accepted = accept(plan.steps)
             if accepted and not history.has_history(connection, settings):
                 history.create_history(connection, settings)
-            require_resumable(connection, settings, accepted)
-            with sessions(target, lock) as session:
-                results = tuple(_run_all(session, plan, accepted, settings, notify))
+            results = run_all(
+                target, plan, accepted, settings, lock=lock, connection=connection, notify=notify
+            )
             return Migrated(plan=plan, results=results)
 
 
 def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
     """Check every file before the first one runs. Raises FilesError with all findings.
 
-    The parser is loaded here: a run with nothing to do needs none.
+    The parser is loaded here.
     """
     if not migrations:
         return ()
@@ -120,37 +117,3 @@ def accept(migrations: Sequence[Migration]) -> tuple[Accepted, ...]:
             hint="mend the files, then run the same command again",
         )
     return accepted
-
-
-def _run_all(
-    session: Sessions,
-    plan: Plan,
-    accepted: Sequence[Accepted],
-    settings: Settings,
-    notify: Notify,
-) -> Iterator[MigrationResult]:
-    newest = max(
-        (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
-    )
-    for index, file in enumerate(accepted, start=1):
-        migration = file.migration
-        if not session.lock_is_held():
-            raise LockBusy(
-                "the connection that held the lock was lost; another runner may have begun",
-                detail=f"applied in this run: {index - 1} of {len(accepted)}",
-                hint="run the same command again: it goes on where this one stopped",
-            )
-        notify(Started(version=migration.version, index=index, total=len(accepted)))
-        job = Job(
-            file=file,
-            settings=settings,
-            out_of_order=migration.prefix < newest,
-            done=index - 1,
-            notify=notify,
-        )
-        run = run_in_transaction if migration.transactional else run_without_transaction
-        result = run(job, session)
-        if not leaves_no_trace(file.script):
-            session.discard()
-        notify(Finished(result=result))
-        yield result

@@ -1,0 +1,69 @@
+"""Accepted files, run one after the other: each on a session that no earlier one has touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from headwater.errors import LockBusy
+from headwater.files.accepted import Accepted
+from headwater.model import Finished, MigrationResult, Notify, Plan, Started, Target
+from headwater.postgres.connect import Connection
+from headwater.postgres.job import Job, Sessions, sessions
+from headwater.postgres.session import leaves_no_trace
+from headwater.postgres.stepwise import require_resumable, run_without_transaction
+from headwater.postgres.transaction import run_in_transaction
+from headwater.settings import Settings
+
+
+def run_all(  # noqa: PLR0913 - each is named by its caller
+    target: Target,
+    plan: Plan,
+    accepted: Sequence[Accepted],
+    settings: Settings,
+    *,
+    lock: Connection | None,
+    connection: Connection,
+    notify: Notify,
+) -> tuple[MigrationResult, ...]:
+    """Run every accepted file; `lock` is the connection that holds the lock, if it is ours.
+
+    Raises before the first one when a file cannot go on where its journal says it stopped; after
+    a failure, those before it stay applied.
+    """
+    require_resumable(connection, settings, accepted)
+    with sessions(target, lock) as session:
+        return tuple(_run_all(session, plan, accepted, settings, notify))
+
+
+def _run_all(
+    session: Sessions,
+    plan: Plan,
+    accepted: Sequence[Accepted],
+    settings: Settings,
+    notify: Notify,
+) -> Iterator[MigrationResult]:
+    newest = max(
+        (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
+    )
+    for index, file in enumerate(accepted, start=1):
+        migration = file.migration
+        if not session.lock_is_held():
+            raise LockBusy(
+                "the connection that held the lock was lost; another runner may have begun",
+                detail=f"applied in this run: {index - 1} of {len(accepted)}",
+                hint="run the same command again: it goes on where this one stopped",
+            )
+        notify(Started(version=migration.version, index=index, total=len(accepted)))
+        job = Job(
+            file=file,
+            settings=settings,
+            out_of_order=migration.prefix < newest,
+            done=index - 1,
+            notify=notify,
+        )
+        run = run_in_transaction if migration.transactional else run_without_transaction
+        result = run(job, session)
+        if not leaves_no_trace(file.script):
+            session.discard()
+        notify(Finished(result=result))
+        yield result
