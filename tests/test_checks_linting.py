@@ -11,7 +11,8 @@ from headwater.checks import squawk
 from headwater.checks.linting import lint, severity
 from headwater.errors import SettingsError
 from headwater.files.read import read_folder
-from headwater.model import Finding, Linted, Severity
+from headwater.model import Finding, Severity
+from headwater.verdicts import Linted
 from tests.support import write_files
 
 ONE, TWO = "20240101_one.sql", "20240201_two.sql"

@@ -18,18 +18,16 @@ from headwater.files.read import read_folder
 from headwater.files.sentences import Sentences, read_sentences
 from headwater.model import (
     Applied,
-    CheckLine,
     Event,
     Finding,
-    Outcome,
     Said,
     Target,
-    Verification,
 )
 from headwater.postgres.connect import Connection, connect
 from headwater.postgres.run import migrate
 from headwater.report.changes import describe
 from headwater.settings import DatabaseChoice, Settings
+from headwater.verdicts import CheckLine, Outcome, Verification
 from tests.conftest import ROOT
 from tests.support import folder_with, migrated, query, tables, value, write_files
 

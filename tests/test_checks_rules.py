@@ -12,7 +12,7 @@ from headwater.checks.pages import MARK, rewrite, rules_page
 from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK, RULES, Rule
 from headwater.checks.squawk import run_squawk
 from headwater.files.read import read_folder
-from headwater.model import Linted
+from headwater.verdicts import Linted
 from tests.support import write_files
 
 ROOT = Path(__file__).parent.parent

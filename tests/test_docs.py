@@ -13,9 +13,10 @@ import pytest
 import tasks
 from headwater import errors
 from headwater.errors import HeadwaterError
-from headwater.model import ChangeKind, How, Outcome, Severity, State, Target
+from headwater.model import How, Severity, State, Target
 from headwater.report import workflow
 from headwater.settings import LIBPQ_KEYWORDS, VARIABLES, Settings
+from headwater.verdicts import ChangeKind, Outcome
 from tests.projects import Project, make_project
 from tests.support import query
 

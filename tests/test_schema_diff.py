@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 import headwater.schema.diff as diff_module
-from headwater.model import Change, ChangeKind
 from headwater.report.changes import describe
 from headwater.schema.catalog import IDENTITY, Facts, Row, Snapshot
 from headwater.schema.diff import compare, unmanaged_schemas
+from headwater.verdicts import Change, ChangeKind
 
 Values = dict[str, str | None]
 

@@ -20,10 +20,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from headwater.model import Change
 from headwater.report.changes import describe
 from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot, read_snapshot
+from headwater.verdicts import Change
 
 FreshDatabase = Callable[..., AbstractContextManager[str]]
 Connection = psycopg.Connection[Any]

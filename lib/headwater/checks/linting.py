@@ -20,7 +20,8 @@ from headwater.files.read import CHECKS
 from headwater.files.refusals import check_all
 from headwater.files.sentences import read_sentences
 from headwater.files.text import checksum, line_at, place
-from headwater.model import Finding, Linted, Migration, MigrationFolder, Severity
+from headwater.model import Finding, Migration, MigrationFolder, Severity
+from headwater.verdicts import Linted
 
 
 def severity(name: str) -> Severity:

@@ -25,18 +25,13 @@ from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.serverwide import escaping
 from headwater.model import (
     Applied,
-    Change,
-    CheckLine,
     Finding,
-    Linted,
     MigrationFolder,
     Notify,
-    Outcome,
     Plan,
     Said,
     Severity,
     Target,
-    Verification,
     ignore,
 )
 from headwater.postgres.connect import Connection, connect, pin
@@ -48,6 +43,7 @@ from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.schema.reparse import reparsed
 from headwater.schema.snapshot import Snapshot, read_snapshot
 from headwater.settings import Settings
+from headwater.verdicts import Change, CheckLine, Linted, Outcome, Verification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

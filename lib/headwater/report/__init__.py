@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from headwater.lazy import exporting
 
 if TYPE_CHECKING:
-    from headwater.report.forms import Onboarded
+    from headwater.report.judged import Onboarded
     from headwater.report.live import progress, tell
     from headwater.report.programs import run_checks, run_tests
     from headwater.report.screen import say, show, show_fact, show_target
@@ -24,7 +24,7 @@ __all__ = [
 
 __getattr__ = exporting(
     __name__,
-    Onboarded="forms",
+    Onboarded="judged",
     run_checks="programs",
     run_tests="programs",
     progress="live",

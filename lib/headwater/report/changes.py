@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from headwater.model import Change, ChangeKind
+from headwater.verdicts import Change, ChangeKind
 
 # As much of a value as fits beside its object on a line, and of what is around a difference.
 _LONG: Final = 60

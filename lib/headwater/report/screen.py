@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 
 from headwater.errors import HeadwaterError
 from headwater.model import Target
-from headwater.report.forms import FORMS, Json, Line, error_json, error_lines, target_json
+from headwater.report.forms import FORMS, Forms, Json, Line, error_json, error_lines, target_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,11 +63,20 @@ def show_target(target: Target, *, json: bool) -> None:
         say(f"target: {target}", style="dim")
 
 
+def _forms_of(outcome: object) -> Forms:
+    """Give the two forms of an outcome; those of lint and verify are loaded when they are used."""
+    if type(outcome) in FORMS:
+        return FORMS[type(outcome)]
+    from headwater.report import judged
+
+    return judged.FORMS[type(outcome)]
+
+
 def show(
     task: str, outcome: object, *, json: bool, target: Target | None = None, ok: bool = True
 ) -> None:
     """Show what a task did or found: lines for people, or the one JSON object."""
-    lines, form = FORMS[type(outcome)]
+    lines, form = _forms_of(outcome)
     if not json:
         print_lines(lines(outcome))
         return

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from headwater.model import Change, ChangeKind
 from headwater.schema.catalog import (
     BUILT_IN,
     IDENTITY,
@@ -25,6 +24,7 @@ from headwater.schema.catalog import (
     Snapshot,
 )
 from headwater.schema.echoes import Differences, tells, without_echoes
+from headwater.verdicts import Change, ChangeKind
 
 _PRISTINE_PUBLIC: Final = {
     "owner": "pg_database_owner",

@@ -12,8 +12,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
-from headwater.model import Change, ChangeKind
 from headwater.schema.catalog import KIND, PARENT, Row, relation_of
+from headwater.verdicts import Change, ChangeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

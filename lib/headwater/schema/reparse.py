@@ -15,9 +15,9 @@ from typing import Any, Final
 import psycopg
 from psycopg import sql
 
-from headwater.model import Change, ChangeKind
 from headwater.schema.catalog import Snapshot
 from headwater.schema.pins import pin
+from headwater.verdicts import Change, ChangeKind
 
 _CREATE_VIEW: Final = sql.SQL("create view pg_temp.headwater_reparsed as {}")
 _READ_VIEW: Final = "select pg_get_viewdef('pg_temp.headwater_reparsed'::regclass)"

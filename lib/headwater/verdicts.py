@@ -1,0 +1,91 @@
+"""The values of verify and lint: what was proved, what differs, what was found.
+
+Apart from `model`, because most runs have no use for them, and making a class takes its time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from headwater.model import Finding, Severity
+
+# --- schema -----------------------------------------------------------------------------------
+
+
+class ChangeKind(StrEnum):
+    """What is different about an object: seen from the files."""
+
+    MISSING = "missing"
+    """The files build it, the database lacks it."""
+    EXTRA = "extra"
+    """The database has it, the files do not build it."""
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference between a database and what the files build.
+
+    `object` is its identity for people (`column kb.documents.status`); `attribute` what differs
+    (empty when the object as a whole is missing or extra); `before` is what the files build,
+    `after` what the database has.
+    """
+
+    object: str
+    change: ChangeKind
+    attribute: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
+# --- verify -----------------------------------------------------------------------------------
+
+
+class Outcome(StrEnum):
+    """How one line of a report ended."""
+
+    OK = "ok"
+    FOUND = "found"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    IMPOSSIBLE = "not possible"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckLine:
+    """One line of a report: what was looked at, how it ended, what was found."""
+
+    name: str
+    outcome: Outcome
+    summary: str
+    findings: tuple[Finding, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The whole report of `verify`, one line for each thing that was proved or not."""
+
+    lines: tuple[CheckLine, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when something was found, else 2 when something was not possible, else 0."""
+        outcomes = {line.outcome for line in self.lines}
+        if outcomes & {Outcome.FOUND, Outcome.FAILED}:
+            return 1
+        return 2 if Outcome.IMPOSSIBLE in outcomes else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """What lint found in how many files; `notes` say what could not be looked at."""
+
+    findings: tuple[Finding, ...]
+    files: int
+    notes: tuple[str, ...] = ()
+
+    def exit_code(self, fail_on: Severity) -> int:
+        """Give 1 when a finding is at or above a severity, else 0."""
+        return int(any(finding.severity.rank >= fail_on.rank for finding in self.findings))
