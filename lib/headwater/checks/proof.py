@@ -20,7 +20,7 @@ from headwater.checks.linting import lint
 from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import FilesError, HeadwaterError, TargetError, Unreachable
 from headwater.files.accepted import Accepted
-from headwater.files.refusals import check
+from headwater.files.refusals import check_all
 from headwater.files.sentences import Sentence, read_sentences
 from headwater.files.serverwide import escaping
 from headwater.model import (
@@ -126,14 +126,8 @@ def _prepare(connection: Connection, settings: Settings) -> None:
 
 def look_at_files(folder: MigrationFolder, plan: Plan) -> Files:
     """Check names, bytes and grammar of every file, and that history agrees with them."""
-    findings = [*folder.findings, *plan.problems]
-    accepted = list[Accepted]()
-    for migration in folder.migrations:
-        result = check(migration)
-        if isinstance(result, Accepted):
-            accepted.append(result)
-        else:
-            findings += result
+    accepted, refused = check_all(folder.migrations)
+    findings = [*folder.findings, *plan.problems, *refused]
     checks = [read_sentences(file.text, f"checks/{file.path.name}") for file in folder.checks]
     for read in checks:
         findings += read.findings
@@ -146,7 +140,7 @@ def look_at_files(folder: MigrationFolder, plan: Plan) -> Files:
     )
     return Files(
         line=_with_findings(line, findings),
-        accepted=tuple(accepted),
+        accepted=accepted,
         sentences=tuple(sentence for read in checks for sentence in read.sentences),
     )
 

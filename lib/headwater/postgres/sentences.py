@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from headwater.files.sentences import Sentence
 
 
-def broken_sentences(connection: Connection, sentences: Sequence[Sentence]) -> tuple[Finding, ...]:
-    """Ask every sentence, each by itself, and give those that do not hold."""
-    found = (ask(connection, sentence) for sentence in sentences)
-    return tuple(finding for finding in found if finding is not None)
-
-
 def first_broken(connection: Connection, sentences: Sequence[Sentence]) -> Finding | None:
     """Ask one after the other inside a transaction, up to the first that does not hold."""
     return next((f for s in sentences if (f := ask(connection, s)) is not None), None)
