@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import threading
-import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
@@ -24,8 +25,8 @@ from headwater.errors import (
     OutcomeUnknown,
 )
 from headwater.model import Event, Said, Target
+from headwater.postgres import commit, transaction, wire
 from headwater.postgres import run as runner
-from headwater.postgres import transaction, wire
 from headwater.postgres.connect import Connection, with_database
 from headwater.postgres.patience import Patience
 from headwater.postgres.run import migrate
@@ -670,7 +671,8 @@ def test_what_a_file_sets_for_its_session_is_set_again_when_it_goes_on(
 def test_a_statement_whose_end_nobody_saw_is_not_run_again(
     target: Target, settings: Settings
 ) -> None:
-    text = "create table app.a (); select pg_terminate_backend(pg_backend_pid());"
+    block = "begin commit; perform pg_terminate_backend(pg_backend_pid()); end"
+    text = f"create table app.a (); do $$ {block} $$;"
     error = stopped(target, settings, text)
     assert isinstance(error, OutcomeUnknown)
     assert steps(target) == [(1, "done"), (2, "started")]
@@ -679,7 +681,9 @@ def test_a_statement_whose_end_nobody_saw_is_not_run_again(
     assert again.exit_code == 6
     assert "statement 2 was started" in again.message
 
-    query(target, "update schema_migrations_steps set state = 'done' where step = 2")
+    [done, undone] = re.findall('--command "(.*)"', again.detail)
+    assert undone.startswith("DELETE FROM public.schema_migrations_steps ")
+    query(target, done)
     assert migrated(target, settings, INIT | {"0002_n.sql": NO_TRANSACTION + text}) == ["0002_n"]
 
 
@@ -732,73 +736,124 @@ def test_a_connection_that_is_killed_in_the_middle_means_not_applied(
     assert migrated(target, settings, files) == ["0002_dies"]
 
 
-@pytest.mark.parametrize(
+Send = Callable[[Connection, bytes], Reply]
+
+
+@pytest.fixture
+def at_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[Send], None]:
+    """Have the first COMMIT go through a function of the test, which may lose its answer."""
+    send = wire.send
+    met: list[bytes] = []
+
+    def replace_commit(instead: Send) -> None:
+        def sent(connection: Connection, message: bytes, **options: Any) -> Reply:
+            if message == b"COMMIT" and not met:
+                met.append(message)
+                return instead(connection, message)
+            return send(connection, message, **options)
+
+        monkeypatch.setattr(commit, "send", sent)
+
+    return replace_commit
+
+
+def cut(connection: Connection, _message: bytes = b"") -> Reply:
+    """Cut the cable: the server sees that its client is gone."""
+    connection.close()
+    return Reply(error=psycopg.OperationalError("the cable was cut"))
+
+
+VERIFIES = pytest.mark.parametrize(
     "verify", ["", 'select true as "fine"'], ids=["alone", "with a post-condition"]
 )
+
+
+@VERIFIES
 def test_a_commit_whose_answer_was_lost_counts_as_applied_and_the_run_goes_on(
-    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch, verify: str
+    target: Target, settings: Settings, at_commit: Callable[[Send], None], verify: str
 ) -> None:
     migrated(target, settings, INIT)
-    send = wire.send
-    lost: list[bytes] = []
-
-    def lose_the_answer(connection: Connection, message: bytes) -> Reply:
-        reply = send(connection, message)
-        if b"COMMIT" in message and not lost:
-            lost.append(message)
-            connection.close()
-            return Reply(succeeded=0, error=psycopg.OperationalError("the cable was cut"))
-        return reply
-
-    monkeypatch.setattr(transaction, "send", lose_the_answer)
+    at_commit(lambda connection, message: (wire.send(connection, message), cut(connection))[1])
     files = INIT | {"0002_b.sql": "create table app.b ();", "0003_c.sql": "create table app.c ();"}
     if verify:
         files["0002_b.verify.sql"] = verify
     assert migrated(target, settings, files) == ["0002_b", "0003_c"]
-    assert lost
     assert recorded(target, settings) == ["0001_init", "0002_b", "0003_c"]
 
 
-def test_a_commit_that_lands_while_the_server_is_asked_is_not_called_a_failure(
-    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+@VERIFIES
+def test_a_commit_that_never_arrived_means_not_applied(
+    target: Target, settings: Settings, at_commit: Callable[[Send], None], verify: str
 ) -> None:
     migrated(target, settings, INIT)
-    send, is_working = wire.send, transaction._is_working
-    pending: list[tuple[Connection, bytes]] = []
-
-    def cut_before_the_server_ends(connection: Connection, message: bytes) -> Reply:
-        if b"COMMIT" in message:
-            pending.append((connection, message))
-            return Reply(succeeded=0, error=psycopg.OperationalError("the cable was cut"))
-        return send(connection, message)
-
-    def ends_just_now(connection: Connection, backend: int) -> bool:
-        if pending:
-            query(target, "create table app.b ()")
-            query(
-                target,
-                "insert into schema_migrations (version, checksum) values ('0002_b', 'sha256-1:')",
-            )
-            pending.clear()
-        return is_working(connection, backend)
-
-    monkeypatch.setattr(transaction, "send", cut_before_the_server_ends)
-    monkeypatch.setattr(transaction, "_is_working", ends_just_now)
+    at_commit(cut)
     files = INIT | {"0002_b.sql": "create table app.b ();"}
+    if verify:
+        files["0002_b.verify.sql"] = verify
+    with pytest.raises(MigrationFailed, match="connection was lost; the file was not applied"):
+        migrated(target, settings, files)
+    assert recorded(target, settings) == ["0001_init"]
     assert migrated(target, settings, files) == ["0002_b"]
 
 
-def test_a_server_that_cannot_be_asked_means_unknown(
-    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+def test_a_commit_that_lands_while_the_server_is_asked_is_not_called_a_failure(
+    target: Target, settings: Settings, at_commit: Callable[[Send], None]
 ) -> None:
     migrated(target, settings, INIT)
-    monkeypatch.setattr(time, "sleep", lambda _seconds: None)
-    monkeypatch.setattr(transaction, "_is_working", lambda *_: True)
-    files = INIT | {"0002_b.sql": "select pg_terminate_backend(pg_backend_pid());"}
+    late: list[threading.Timer] = []
+
+    def arrives_late(connection: Connection, message: bytes) -> Reply:
+        # Another connection object for the same socket: ours is closed by whoever was told.
+        descriptor = os.dup(connection.fileno())
+
+        def arrive() -> None:
+            os.write(descriptor, b"Q" + (4 + len(message) + 1).to_bytes(4, "big") + message + b"\0")
+            os.close(descriptor)
+
+        late.append(threading.Timer(0.6, arrive))
+        late[0].start()
+        keep_quiet(connection)
+        return Reply(error=psycopg.OperationalError("the cable was cut"))
+
+    def keep_quiet(connection: Connection) -> None:
+        # libpq says goodbye when it closes: that must not reach the server here.
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, connection.fileno())
+        os.close(nowhere)
+
+    at_commit(arrives_late)
+    files = INIT | {"0002_b.sql": "create table app.b ();"}
+    assert migrated(target, settings, files) == ["0002_b"]
+    assert late
+    assert tables(target) == ["b", "t"]
+
+
+def test_a_server_that_cannot_be_asked_means_unknown(
+    target: Target,
+    settings: Settings,
+    at_commit: Callable[[Send], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    migrated(target, settings, INIT)
+    monkeypatch.setattr(commit, "_UNREACHABLE_S", 0.5)
+
+    def cut_for_good(connection: Connection, message: bytes) -> Reply:
+        query(
+            with_database(target, "postgres", "test"),
+            f"alter database {target.database} allow_connections false",
+        )
+        return cut(connection)
+
+    at_commit(cut_for_good)
+    files = INIT | {"0002_b.sql": "create table app.b ();"}
     with pytest.raises(OutcomeUnknown) as caught:
         migrated(target, settings, files)
     assert caught.value.exit_code == 6
     assert "invoke status" in caught.value.hint
+    query(
+        with_database(target, "postgres", "test"),
+        f"alter database {target.database} allow_connections true",
+    )
 
 
 def test_ctrl_c_cancels_the_statement_and_rolls_back(target: Target, settings: Settings) -> None:

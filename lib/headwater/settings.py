@@ -108,6 +108,11 @@ VARIABLES = (
         meaning="How long to wait for another runner to finish.",
         example="60s",
     ),
+    Variable(
+        name="HEADWATER_WAIT_CONCURRENTLY",
+        meaning="How long a CONCURRENTLY may wait for other sessions before it is cancelled.",
+        example="10min",
+    ),
     Variable(name="NO_COLOR", meaning="Set to anything: no colours.", example="1"),
 )
 
@@ -134,6 +139,7 @@ class Settings:
     lock_key: int = DEFAULT_LOCK_KEY
     lock_timeout_ms: int = 2_000
     wait_lock_ms: int = 60_000
+    wait_concurrently_ms: int = 600_000
     database: DatabaseChoice | None = None
     """None: the private server."""
     scratch: DatabaseChoice | None = None
@@ -164,6 +170,7 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         lock_key=sources.read("HEADWATER_LOCK_KEY", forms.lock_key, DEFAULT_LOCK_KEY),
         lock_timeout_ms=sources.read("HEADWATER_LOCK_TIMEOUT", forms.positive, 2_000),
         wait_lock_ms=sources.read("HEADWATER_WAIT_LOCK", forms.milliseconds, 60_000),
+        wait_concurrently_ms=sources.read("HEADWATER_WAIT_CONCURRENTLY", forms.positive, 600_000),
         database=sources.read_url("DATABASE_URL") or sources.read_libpq(),
         scratch=sources.read_url("HEADWATER_SCRATCH_URL"),
         test=sources.read_url("TEST_DATABASE_URL"),

@@ -17,6 +17,7 @@ from psycopg import conninfo
 
 from headwater.errors import TargetError, Unreachable
 from headwater.model import Target
+from headwater.postgres.ticking import ImpatientConnection
 from headwater.settings import DatabaseChoice
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
@@ -96,20 +97,22 @@ def with_database(target: Target, database: str, source: str) -> Target:
 
 
 @contextmanager
-def connect(target: Target, *, purpose: str) -> Generator[Connection]:
+def connect(target: Target, *, purpose: str, impatient: bool = False) -> Generator[Connection]:
     """Open a connection in autocommit, and close it whatever happens.
 
     `purpose` shows in `application_name`, for those who ask the server who it is. Statements are
-    never prepared: poolers lose them, and cached plans break under DDL.
+    never prepared: poolers lose them, and cached plans break under DDL. `impatient` is for
+    bookkeeping, whose answers come at once or not at all (`ticking.ANSWER_S`).
     """
-    connection = _open(target, purpose)
+    connection = _open(target, purpose, impatient=impatient)
     try:
         yield connection
     finally:
         connection.close()
 
 
-def _open(target: Target, purpose: str) -> Connection:
+def _open(target: Target, purpose: str, *, impatient: bool) -> Connection:
+    kind = ImpatientConnection if impatient else psycopg.Connection
     options: dict[str, Any] = {
         "fallback_application_name": f"headwater {purpose}",
         # From the first answer on: of a database in SQL_ASCII the driver would give bytes.
@@ -117,14 +120,14 @@ def _open(target: Target, purpose: str) -> Connection:
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
+        # What was sent and never acknowledged (milliseconds; Linux).
+        "tcp_user_timeout": 60_000,
     }
     if "connect_timeout" not in conninfo.conninfo_to_dict(target.conninfo):
         options["connect_timeout"] = CONNECT_TIMEOUT_S
     try:
         with libpq_variables_hidden() if target.private else nullcontext():
-            return psycopg.Connection.connect(
-                target.conninfo, autocommit=True, prepare_threshold=None, **options
-            )
+            return kind.connect(target.conninfo, autocommit=True, prepare_threshold=None, **options)
     except psycopg.Error as error:
         raise unreachable(target, error) from _without_secrets(error, target)
     except UnicodeError:

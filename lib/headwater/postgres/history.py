@@ -1,8 +1,8 @@
-"""History: the table that remembers what was applied, and the journal beside it.
+"""History: the table that remembers what was applied; made and read here.
 
 `public.schema_migrations` has one row for each applied version, written in the transaction that
-applied it. `public.schema_migrations_steps` has one row for each statement of a no-transaction
-file. Both are bookkeeping, named in full in every statement, and never drift.
+applied it (`record.py`). `public.schema_migrations_steps` is the journal beside it (`journal.py`).
+Both are bookkeeping, named in full in every statement, and never drift.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from headwater.errors import HistoryError
-from headwater.model import Applied, How, Migration
+from headwater.model import Applied
 from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS {steps} (
     step integer NOT NULL,
     tokens text NOT NULL,
     state text NOT NULL CHECK (state IN ('started', 'done')),
+    before jsonb,
     changed_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
     PRIMARY KEY (version, step)
 );
@@ -129,86 +130,6 @@ def creation(connection: Connection, settings: Settings) -> bytes:
     )
 
 
-def record(  # noqa: PLR0913 - what a row of history holds, each by its name
-    connection: Connection,
-    settings: Settings,
-    migration: Migration,
-    *,
-    tokens: str,
-    out_of_order: bool,
-    duration: sql.Composable,
-    how: How = How.RUN,
-) -> bytes:
-    """Give the statement that records a migration; `duration` is an expression in ms.
-
-    It is made of literals that hold no quote (versions, hashes), so that nothing the file has set
-    can change its meaning; its caller has emptied search_path.
-    """
-    return (
-        sql.SQL(
-            "INSERT INTO {} (version, checksum, tokens, applied_at, applied_by, duration_ms, "
-            "out_of_order, how) VALUES ({}, {}, {}, pg_catalog.clock_timestamp(), "
-            "CURRENT_USER, {}, {}, {});\n"
-        )
-        .format(
-            table(settings),
-            sql.Literal(migration.version),
-            sql.Literal(migration.checksum),
-            sql.Literal(tokens),
-            duration,
-            sql.Literal(out_of_order),
-            sql.Literal(how.value),
-        )
-        .as_bytes(connection)
-    ) + _require_kept(connection, settings, migration.version)
-
-
-# Fails, with our words in the error, unless the record stands in a plain table: the file itself
-# may have put a rule or a trigger there, or a view in its place. (A text that is no boolean; concat
-# is not immutable, so that the planner does not evaluate it ahead.)
-_KEPT = """
-SELECT CASE WHEN (SELECT count(*) FROM {history} WHERE version = {version}) = 1
-             AND EXISTS (SELECT FROM pg_catalog.pg_class c
-                          WHERE c.oid = {name}::pg_catalog.regclass AND c.relkind = 'r'
-                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r
-                                             WHERE r.ev_class = c.oid)
-                            AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
-                                             WHERE t.tgrelid = c.oid AND NOT t.tgisinternal))
-            THEN true ELSE pg_catalog.concat({not_kept})::boolean END;
-"""
-NOT_KEPT = "the history did not keep the record"
-
-
-def _require_kept(connection: Connection, settings: Settings, version: str) -> bytes:
-    return (
-        sql.SQL(_KEPT)
-        .format(
-            history=table(settings),
-            version=sql.Literal(version),
-            name=sql.Literal(f"{settings.history_schema}.{settings.history_table}"),
-            not_kept=sql.Literal(NOT_KEPT),
-        )
-        .as_bytes(connection)
-    )
-
-
-# --- the journal of no-transaction files ------------------------------------------------------
-
-
-def read_steps(
-    connection: Connection, settings: Settings, version: str
-) -> dict[int, tuple[str, str]]:
-    """Read the journal of one version: step (from 1) -> (tokens of the statement, state)."""
-    with translated("reading the journal"):
-        rows = connection.execute(
-            sql.SQL("SELECT step, tokens, state FROM {} WHERE version = %s").format(
-                table(settings, "_steps")
-            ),
-            (version,),
-        ).fetchall()
-    return {step: (tokens, state) for step, tokens, state in rows}
-
-
 def versions_half_done(connection: Connection, settings: Settings) -> frozenset[str]:
     """Give the versions that have a journal and no row in history."""
     with translated("reading the journal"), only_catalog_names(connection):
@@ -221,42 +142,3 @@ def versions_half_done(connection: Connection, settings: Settings) -> frozenset[
             ).format(table(settings, "_steps"), table(settings))
         ).fetchall()
     return frozenset(row[0] for row in rows)
-
-
-def write_step(  # noqa: PLR0913, PLR0917 - a row of the journal
-    connection: Connection, settings: Settings, version: str, step: int, tokens: str, state: str
-) -> None:
-    """Write how far one statement has come; the session is pinned for bookkeeping."""
-    with translated("writing the journal"):
-        connection.execute(
-            sql.SQL(
-                "INSERT INTO {} (version, step, tokens, state) VALUES (%s, %s, %s, %s) "
-                "ON CONFLICT (version, step) DO UPDATE "
-                "SET tokens = excluded.tokens, state = excluded.state, "
-                "changed_at = pg_catalog.now()"
-            ).format(table(settings, "_steps")),
-            (version, step, tokens, state),
-        )
-
-
-def forget_steps(connection: Connection, settings: Settings, version: str) -> bytes:
-    """Give the statement that ends a journal: its version is recorded in the same transaction.
-
-    A row that stayed would take the file for done when history is undone later.
-    """
-    return (
-        sql.SQL("DELETE FROM {} WHERE version = {};\n")
-        .format(table(settings, "_steps"), sql.Literal(version))
-        .as_bytes(connection)
-    )
-
-
-def delete_step(connection: Connection, settings: Settings, version: str, step: int) -> None:
-    """Forget a statement that failed, and so did nothing."""
-    with translated("writing the journal"):
-        connection.execute(
-            sql.SQL("DELETE FROM {} WHERE version = %s AND step = %s").format(
-                table(settings, "_steps")
-            ),
-            (version, step),
-        )

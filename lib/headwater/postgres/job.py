@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import select
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
+from psycopg import pq, sql
 
 from headwater.model import Migration, Notify, Target, ignore
-from headwater.postgres import history
+from headwater.postgres import record
 from headwater.postgres.connect import Connection, connect, pin, pins
+from headwater.postgres.lock import held_by
+from headwater.postgres.session import Residue, forgetting
 from headwater.postgres.translate import translated
+from headwater.postgres.watching import Look, Watcher
+from headwater.postgres.wire import send
 from headwater.settings import Settings
 from headwater.settings_forms import milliseconds
 
@@ -45,8 +50,12 @@ class Sessions:
     stack: ExitStack
     lock: Connection | None = None
     """The connection that holds the lock; None where the caller looks after it."""
+    lock_pid: int = 0
     connection: Connection | None = None
+    pid: int = 0
+    """The backend of `connection`, as the server knows it (a pooler gives another number)."""
     lock_timeout_ms: int = -1
+    residue: Residue = field(default_factory=Residue)
 
     def for_file(self, lock_timeout_ms: int) -> Connection:
         """Give a pinned connection on which no earlier file has left anything."""
@@ -54,6 +63,7 @@ class Sessions:
             self.discard()
         if self.connection is None:
             self.connection = self.stack.enter_context(connect(self.target, purpose="migrate"))
+            self.pid = backend_of(self.connection)
             self.lock_timeout_ms = -1
         if self.lock_timeout_ms != lock_timeout_ms:
             with translated("preparing the session"):
@@ -62,14 +72,36 @@ class Sessions:
         return self.connection
 
     def lock_is_held(self) -> bool:
-        """Ask the connection of the lock: when it is gone, another runner may have begun."""
+        """Say whether the connection of the lock stands: without it another runner may begin.
+
+        Costs no round trip: a server that ends a session says so, and that can be read. What has
+        vanished without a word is found by the server, when the record is judged.
+        """
         if self.lock is None:
             return True
         try:
-            self.lock.execute("SELECT")
-        except psycopg.Error:
+            if select.select([self.lock.fileno()], [], [], 0)[0]:
+                self.lock.pgconn.consume_input()
+        except (psycopg.Error, OSError, ValueError):
             return False
-        return True
+        return not self.lock.closed and self.lock.pgconn.status == pq.ConnStatus.OK
+
+    def watch(
+        self, seen: Callable[[Look, float], object] | None = None, *, pause_s: float = 5.0
+    ) -> Watcher:
+        """Look after the statement that runs on the session, by way of the lock's connection."""
+        return Watcher(target=self.target, pid=self.pid, lock=self.lock, seen=seen, pause_s=pause_s)
+
+    def forget(self, file: Accepted) -> None:
+        """Make sure that the next file finds nothing of this one: clean the session, or end it."""
+        self.residue.note(file)
+        if self.connection is None or self.residue.is_clean_behind(file):
+            return
+        if self.residue.can_be_removed(self.connection, file):
+            reply = send(self.connection, forgetting(self.connection, self.lock_timeout_ms))
+            if reply.error is None:
+                return
+        self.discard()
 
     def discard(self) -> None:
         """Close the connection: the next file gets another one."""
@@ -77,11 +109,19 @@ class Sessions:
         self.connection = None
 
 
+def backend_of(connection: Connection) -> int:
+    """Ask the server for the process that serves a connection."""
+    with translated("preparing the session"):
+        row = connection.execute("SELECT pg_catalog.pg_backend_pid()").fetchone()
+    return int(row[0]) if row else 0
+
+
 @contextmanager
 def sessions(target: Target, lock: Connection | None) -> Generator[Sessions]:
     """Open connections as they are needed, and close the last one."""
     with ExitStack() as stack:
-        yield Sessions(target=target, stack=stack, lock=lock)
+        lock_pid = backend_of(lock) if lock is not None else 0
+        yield Sessions(target=target, stack=stack, lock=lock, lock_pid=lock_pid)
 
 
 # --- the file ---------------------------------------------------------------------------------
@@ -96,6 +136,8 @@ class Job:
     out_of_order: bool = False
     done: int = 0
     """How many files were applied before it in this run."""
+    lock_pid: int = 0
+    """The backend that holds the lock; 0 where the caller looks after it."""
     notify: Notify = ignore
 
     @property
@@ -103,15 +145,23 @@ class Job:
         """Give the migration."""
         return self.file.migration
 
+    @property
+    def lock(self) -> sql.Composable:
+        """Give the expression that says whether the lock is held."""
+        if not self.lock_pid:
+            return sql.SQL("true")
+        return held_by(self.lock_pid, self.settings.lock_key)
+
     def record(self, connection: Connection, duration: sql.Composable = SERVER_DURATION) -> bytes:
-        """Give the statements that record the file, whatever it did to its session."""
-        return CLEAR_THE_WAY + history.record(
+        """Give the statements that record the file and judge it, whatever it did to its session."""
+        return CLEAR_THE_WAY + record.record(
             connection,
             self.settings,
             self.migration,
             tokens=self.file.tokens,
             out_of_order=self.out_of_order,
             duration=duration,
+            lock=self.lock,
         )
 
 

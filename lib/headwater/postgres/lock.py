@@ -12,6 +12,8 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from psycopg import sql
+
 from headwater.errors import LockBusy, TargetError
 from headwater.model import Notify, Said, Target, ignore
 from headwater.postgres.connect import (
@@ -49,9 +51,9 @@ def migration_lock(
     Waits up to `wait_lock_ms`, telling once who holds it, then raises LockBusy. The connection
     is in autocommit and must never see a transaction.
     """
-    with connect(target, purpose="lock") as connection:
+    with connect(target, purpose="lock", impatient=True) as connection:
         with translated("taking the lock"):
-            pin_for_bookkeeping(connection)
+            pin_for_bookkeeping(connection, lock_timeout_ms=settings.lock_timeout_ms)
         deadline = time.monotonic() + settings.wait_lock_ms / 1_000
         pause = _FIRST_PAUSE_S
         told = False
@@ -69,6 +71,16 @@ def migration_lock(
             pause = min(pause * 2, _LONGEST_PAUSE_S)
         _require_session(connection, settings.lock_key)
         yield connection
+
+
+def held_by(pid: int, key: int) -> sql.Composable:
+    """Give the expression that says whether a backend holds the lock; search_path is empty."""
+    return sql.SQL(
+        "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
+        "AND pid = {} AND objsubid = 1 AND classid = {}::oid AND objid = {}::oid "
+        "AND database = (SELECT oid FROM pg_catalog.pg_database "
+        "WHERE datname = pg_catalog.current_database()))"
+    ).format(*map(sql.Literal, (pid, key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF)))
 
 
 # Who may stand in the way now: sessions inside a transaction that hold locks on tables. Asked after

@@ -53,6 +53,7 @@ from headwater.postgres.patience import NO_LOCK, Patience, patiently
 from headwater.postgres.run import accept, migrate
 from headwater.postgres.session import FORGET, holds_for_the_transaction
 from headwater.postgres.transaction import (
+    BEGIN,
     ConnectionLost,
     Message,
     roll_back,
@@ -193,7 +194,7 @@ class _Rebuild:
         self, connection: Connection, *, meanwhile: Callable[[], object] | None = None
     ) -> None:
         """Begin the transaction: drop the schemas, make or empty history."""
-        begin = b"BEGIN;" + drop_statements(connection, self.settings)
+        begin = BEGIN + drop_statements(connection, self.settings)
         begin += b"SET LOCAL search_path = '';\n" + history.creation(connection, self.settings)
         begin += _empty_history(self.settings, connection) + b"RESET search_path;\n"
         self._require_sent(connection, begin, "dropping the schemas", meanwhile=meanwhile)
@@ -234,7 +235,7 @@ class _Rebuild:
         )
         forget = FORGET + pins(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
         try:
-            statements = run_with_record(connection, job, message, then=forget)
+            ran = run_with_record(connection, job, message, then=forget)
         except ConnectionLost as failure:
             raise MigrationFailed(
                 f"{file.migration.version}.sql: the connection was lost; nothing changed",
@@ -244,7 +245,7 @@ class _Rebuild:
         return MigrationResult(
             version=file.migration.version,
             duration_ms=round((time.monotonic() - begun) * 1_000),
-            statements=statements,
+            statements=ran.statements,
         )
 
     # --- in several transactions --------------------------------------------------------------

@@ -50,7 +50,7 @@ def plan_for(
 
 def status(target: Target, folder: MigrationFolder, settings: Settings) -> Plan:
     """Say how every version stands. Only SELECTs: it works on a standby and with few rights."""
-    with connect(target, purpose="status") as connection:
+    with connect(target, purpose="status", impatient=True) as connection:
         return plan_for(connection, folder, settings)
 
 
@@ -78,7 +78,7 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
     a failure the earlier files stay applied and recorded, and the failed one is as if it had
     never been tried (a no-transaction file: HalfDone says how far it came).
     """
-    with connect(target, purpose="migrate") as connection:
+    with connect(target, purpose="migrate", impatient=True) as connection:
         first = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
         require_no_problems(first)
         if not first.steps or dry_run:

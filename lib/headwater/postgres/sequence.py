@@ -9,7 +9,6 @@ from headwater.files.accepted import Accepted
 from headwater.model import Finished, MigrationResult, Notify, Plan, Started, Target
 from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, sessions
-from headwater.postgres.session import leaves_no_trace
 from headwater.postgres.stepwise import require_resumable, run_without_transaction
 from headwater.postgres.transaction import run_in_transaction
 from headwater.settings import Settings
@@ -59,11 +58,11 @@ def _run_all(
             settings=settings,
             out_of_order=migration.prefix < newest,
             done=index - 1,
+            lock_pid=session.lock_pid,
             notify=notify,
         )
         run = run_in_transaction if migration.transactional else run_without_transaction
         result = run(job, session)
-        if not leaves_no_trace(file.script):
-            session.discard()
+        session.forget(file)
         notify(Finished(result=result))
         yield result

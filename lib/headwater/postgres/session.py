@@ -1,15 +1,29 @@
-"""What a file may leave behind in its session, and how the next one is kept from it."""
+"""What a file may leave behind in its session, and how the next one is kept from it.
+
+Three answers, from cheap to sure: nothing can be left (the file only defines things); what can be
+left is undone by PostgreSQL's own commands, one message; else the next file gets another session.
+"""
 
 from __future__ import annotations
 
+import random
+import re
+from dataclasses import dataclass
+from importlib import resources
 from typing import TYPE_CHECKING
 
+import psycopg
+from psycopg import sql
+
+from headwater.postgres.connect import Connection, only_catalog_names, pins
+
 if TYPE_CHECKING:
+    from headwater.files.accepted import Accepted
     from headwater.files.grammar import Script, Statement
 
 # Statements that define things and run nobody's code: their session is as it was. Everything else
 # (SET, DO, SELECT f(), INSERT with its triggers …) may leave a setting, a role, a temporary table,
-# a prepared statement, and costs the next file a fresh connection.
+# a prepared statement.
 _DEFINITIONS = frozenset(
     {
         "comment_stmt",
@@ -46,8 +60,7 @@ def _is_definition(statement: Statement) -> bool:
     return relation is None or getattr(relation, "relpersistence", "p") != "t"
 
 
-# Inside one transaction (an atomic reset) there is no fresh connection. These undo, one by one,
-# what DISCARD ALL would; it is refused in a transaction.
+# These undo, one by one, what DISCARD ALL would; that is refused in a transaction.
 FORGET = b"""\
 RESET SESSION AUTHORIZATION;
 RESET ROLE;
@@ -60,6 +73,75 @@ DISCARD SEQUENCES;
 DISCARD PLANS;
 SELECT pg_catalog.pg_advisory_unlock_all();
 """
+
+
+def forgetting(connection: Connection, lock_timeout_ms: int) -> bytes:
+    """Give the statements that make a session what a fresh one is, and pin it again.
+
+    DISCARD leaves the seed of random() as it was set; a fresh session has one that nobody knows.
+    """
+    seed = sql.SQL("SELECT pg_catalog.setseed({});\n").format(sql.Literal(random.uniform(-1, 1)))
+    return FORGET + seed.as_bytes(connection) + pins(connection, lock_timeout_ms=lock_timeout_ms)
+
+
+# What DISCARD ALL does not undo: a parameter of one's own (a name with a dot is '' for ever after,
+# no longer unknown), a library that was loaded, a replication origin or temporary slot, what a role
+# or the database sets for new sessions, and what an extension or another language keeps to itself.
+# Each of them is made by one of these words, or by SQL in a text that some function runs.
+_STAYS = re.compile(
+    r"""\bset_config\b | \bload\b | replication | u&["'] | _to_xml | \bts_(?:stat|rewrite)\b
+      | \bset\s+(?:session\s+|local\s+)?[\w"$]+\s*\.
+      | \bexecute\s+(?!function\b|procedure\b)
+      | \balter\s+(?:role|user|group|database|system)\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_ADDS_CODE = re.compile(r"\b(?:extension|language)\b", re.IGNORECASE)
+
+# Whether code that was in the database before can do any of that.
+_CODE_THAT_STAYS = resources.files("headwater.postgres").joinpath("residue.sql").read_bytes()
+
+
+@dataclass(slots=True)
+class Residue:
+    """Whether a session can be cleaned behind the files of one run.
+
+    It can as long as neither they nor the code of the database hold a word by which something
+    could stay. One that does is enough: a function that it makes may be called by any later file.
+    """
+
+    possible: bool | None = None
+    """None: the database was not asked yet."""
+
+    def note(self, file: Accepted) -> None:
+        """Take note of what a file has brought into the database."""
+        text = file.migration.text
+        if _STAYS.search(text):
+            self.possible = True
+        elif self.possible is False and _ADDS_CODE.search(text):
+            self.possible = None
+
+    def is_clean_behind(self, file: Accepted) -> bool:
+        """Say whether the file can have left nothing at all."""
+        return leaves_no_trace(file.script)
+
+    def can_be_removed(self, connection: Connection, file: Accepted) -> bool:
+        """Say whether all that the file can have left is undone by `forgetting`."""
+        if not file.migration.transactional:
+            return False
+        if self.possible is None:
+            self.possible = _asked(connection)
+        return not self.possible
+
+
+def _asked(connection: Connection) -> bool:
+    """Ask the database for code that could leave something; what cannot be asked could."""
+    try:
+        connection.execute(b"RESET SESSION AUTHORIZATION; RESET ROLE")
+        with only_catalog_names(connection):
+            row = connection.execute(_CODE_THAT_STAYS).fetchone()
+    except psycopg.Error:
+        return True
+    return row != (False,)
 
 
 def holds_for_the_transaction(script: Script) -> bool:

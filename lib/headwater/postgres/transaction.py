@@ -1,11 +1,13 @@
 """A transactional file: sent whole, as one message, with its record inside the transaction.
 
-    BEGIN; SAVEPOINT random; FILE; RELEASE random; record; COMMIT
+    BEGIN; SAVEPOINT random; FILE; RELEASE random; record; judge        COMMIT
 
-The grammar has refused every statement that could end the transaction; the savepoint is the
-second guard: were the transaction another one by then, RELEASE would fail, and no false record is
-written. With a post-condition the message ends before the record, the client judges, and record
-and COMMIT follow.
+The grammar has refused every statement that could end the transaction. Behind it stand three
+guards, judged before COMMIT is sent: the savepoint, whose name no file can know; that the
+transaction is deferrable, as only the one that was begun for the file is; and that the server found
+as many statements as the parser did. (The transaction's number would tell it from another one, too,
+but asking for it assigns it, and a file that makes a replication slot must not have one.)
+With a post-condition the first message ends before the record, and the client judges it.
 """
 
 from __future__ import annotations
@@ -20,19 +22,17 @@ import psycopg
 from psycopg import sql
 
 from headwater.errors import HeadwaterError, LockBusy, MigrationFailed
-from headwater.model import Migration, MigrationResult, Said, Target
+from headwater.model import Migration, MigrationResult, Said
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect
-from headwater.postgres.job import (
-    Job,
-    Sessions,
-    begin_afresh,
-    lock_timeout_of,
-)
+from headwater.postgres.commit import NotCommitted, Pending, commit
+from headwater.postgres.connect import Connection
+from headwater.postgres.job import Job, Sessions, begin_afresh, lock_timeout_of
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, Patience, patiently
+from headwater.postgres.record import Judged
 from headwater.postgres.sentences import first_broken
-from headwater.postgres.translate import Place, facts, lost, place_of_error, translated
+from headwater.postgres.ticking import Tick
+from headwater.postgres.translate import Place, facts, place_of_error
 from headwater.postgres.wire import Reply, send
 
 if TYPE_CHECKING:
@@ -41,14 +41,19 @@ if TYPE_CHECKING:
 # About half a minute of trying, beside the waiting itself.
 PATIENCE = Patience(attempts=9, first_pause_s=0.1, longest_pause_s=8.0)
 
+# Deferrable means nothing but for a serializable, read-only transaction. Here it is a mark: another
+# transaction would not carry it, and RESET ALL leaves it.
+BEGIN = b"BEGIN DEFERRABLE;"
+
 
 def run_in_transaction(job: Job, session: Sessions) -> MigrationResult:
     """Run a file, trying again while its locks are not to be had: it is all or nothing."""
     timeout_ms, name = lock_timeout_of(job.migration, job.settings), job.migration.version
+    seen = list[str]()
     return patiently(
-        lambda: _try_in_transaction(job, session.for_file(timeout_ms), session.target),
+        lambda: _try_in_transaction(job, session, seen),
         PATIENCE,
-        blockers=lambda: _blockers(session, timeout_ms),
+        blockers=lambda: "\n".join(seen) or _blockers(session, timeout_ms),
         tell=lambda said: job.notify(Said(message=f"{name}: {said}")),
         give_up=lambda attempts: LockBusy(
             f"{name}.sql: no lock within {timeout_ms} ms, {attempts} times; "
@@ -67,42 +72,85 @@ def _blockers(session: Sessions, lock_timeout_ms: int) -> str:
         return ""
 
 
-def _try_in_transaction(job: Job, connection: Connection, target: Target) -> MigrationResult:
+def _try_in_transaction(job: Job, session: Sessions, seen: list[str]) -> MigrationResult:
+    """Run a file once; `seen` takes the sessions that were seen in its way."""
     begun = time.monotonic()
-    backend = connection.info.backend_pid
+    connection = session.for_file(lock_timeout_of(job.migration, job.settings))
     name = savepoint_name()
     message = Message.of_file(
-        job, before=b"BEGIN; SAVEPOINT %s;\n" % name, after=b"RELEASE %s;\n" % name
+        job, before=BEGIN + b" SAVEPOINT %s;\n" % name, after=b"RELEASE %s;\n" % name
     )
-    try:
-        run_with_record(connection, job, message, then=b"COMMIT")
-    except ConnectionLost as failure:
-        connection.close()
-        _ask_for_outcome(job, backend, target, failure)
-    except BaseException:
-        roll_back(connection)
-        raise
+    with session.watch() as watcher:
+        try:
+            ran = run_with_record(connection, job, message, tick=watcher.tick)
+            pending = _pending(job, session, ran.judged)
+            commit(connection, pending, tick=watcher.tick)
+        except (ConnectionLost, NotCommitted) as failure:
+            connection.close()
+            raise MigrationFailed(
+                f"{job.migration.version}.sql: the connection was lost; the file was not applied",
+                detail=str(failure.error).strip(),
+                hint="run the same command again",
+            ) from failure.error
+        except NO_LOCK:
+            seen[:] = watcher.blockers
+            roll_back(connection)
+            raise
+        except psycopg.Error as error:
+            roll_back(connection)
+            raise message.failure_behind(error) from error
+        except BaseException:
+            roll_back(connection)
+            raise
     return MigrationResult(
         version=job.migration.version,
         duration_ms=round((time.monotonic() - begun) * 1_000),
-        statements=len(job.file.script.statements),
+        statements=ran.statements,
     )
 
 
-def run_with_record(connection: Connection, job: Job, message: Message, *, then: bytes) -> int:
+def _pending(job: Job, session: Sessions, judged: Judged) -> Pending:
+    version = job.migration.version
+    return Pending(
+        what=f"{version}.sql",
+        transaction=judged.transaction,
+        target=session.target,
+        is_there=lambda another: any(
+            row.version == version for row in history.read_history(another, job.settings)
+        ),
+        notify=job.notify,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A file that ran and is recorded, in a transaction that is still open."""
+
+    statements: int
+    judged: Judged
+
+
+def run_with_record(
+    connection: Connection,
+    job: Job,
+    message: Message,
+    *,
+    then: bytes = b"",
+    tick: Tick | None = None,
+) -> Ran:
     """Send a file and its record, then `then`; with a post-condition, ask it in between.
 
-    Gives the number of statements that the server found in the file.
+    Raises unless the file may be committed: every guard has been asked.
     """
     if not job.file.sentences:
-        return message.send(connection, then=job.record(connection) + then)
+        return message.send(connection, then=job.record(connection), last=then, tick=tick)
     begun = time.monotonic()
-    statements = message.send(connection, then=begin_afresh(connection, job))
+    statements = message.send_file(connection, then=begin_afresh(connection, job), tick=tick)
     require_sentences(connection, job.file.sentences, job.migration)
     elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
-    reply = send(connection, job.record(connection, elapsed) + then)
+    reply = send(connection, job.record(connection, elapsed) + then, tick=tick)
     message.require_success(reply, offset=0)
-    return statements
+    return Ran(statements=statements, judged=message.judged(reply, last=then))
 
 
 def savepoint_name() -> bytes:
@@ -122,7 +170,7 @@ def _statements_in(ours: bytes) -> int:
 
 
 class ConnectionLost(Exception):
-    """The connection went while a file ran; whether it was applied must be asked."""
+    """The connection went before COMMIT was sent: the file was not applied."""
 
     def __init__(self, error: psycopg.Error) -> None:
         super().__init__(str(error))
@@ -131,7 +179,7 @@ class ConnectionLost(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """A file between what goes before and behind it, and the way from an error to its place."""
+    """A file between what begins its transaction and what ends it, as one message."""
 
     job: Job
     before: bytes
@@ -143,16 +191,57 @@ class Message:
         """Put a file between two texts of whole statements."""
         return cls(job=job, before=before, after=after, statements_before=before.count(b";"))
 
-    def send(self, connection: Connection, *, then: bytes = b"") -> int:
-        """Send it, and `then` behind it; give the number of statements of the file.
+    def send(self, connection: Connection, *, then: bytes, last: bytes, tick: Tick | None) -> Ran:
+        """Send it, its record `then` and `last` behind it, and judge what the server did."""
+        reply = self._sent(connection, then + last, tick)
+        return Ran(
+            statements=self._counted(reply, then + last), judged=self.judged(reply, last=last)
+        )
 
-        Raises when anything failed or is not as it must be.
-        """
+    def send_file(self, connection: Connection, *, then: bytes, tick: Tick | None) -> int:
+        """Send it, and `then` behind it; give the number of statements of the file."""
+        return self._counted(self._sent(connection, then, tick), then)
+
+    def _sent(self, connection: Connection, then: bytes, tick: Tick | None) -> Reply:
         # A line of its own: the file may end in a comment, and without a semicolon.
         text = self.job.migration.text.encode() + b"\n;\n"
-        reply = send(connection, self.before + text + self.after + then)
+        reply = send(connection, self.before + text + self.after + then, tick=tick)
         self.require_success(reply, offset=len(self.before))
-        return reply.succeeded - self.statements_before - _statements_in(self.after + then)
+        return reply
+
+    def _counted(self, reply: Reply, then: bytes) -> int:
+        """Give the number of the file's statements; raise when the parser found another one.
+
+        (A file that is known by its checksum was counted when it ran first.)
+        """
+        count = reply.succeeded - self.statements_before - _statements_in(self.after + then)
+        parsed = self.job.file.parsed
+        if parsed is not None and count != len(parsed.statements):
+            raise MigrationFailed(
+                f"{self.job.migration.version}.sql: the server ran {count} statements, "
+                f"and the file holds {len(parsed.statements)}",
+                hint="it was rolled back; please report the file as a bug of Headwater",
+            )
+        return count
+
+    def judged(self, reply: Reply, *, last: bytes) -> Judged:
+        """Read what the server says of the record; raise unless it may be committed."""
+        judged = Judged.of(reply.row(-1 - _statements_in(last)))
+        name = f"{self.job.migration.version}.sql"
+        if not judged.same_transaction:
+            raise _transaction_gone(name)
+        if not judged.kept:
+            raise MigrationFailed(
+                f"{name}: {NOT_KEPT}; a rule, a trigger or the file took it away",
+                hint=_after_failure(self.job),
+            )
+        if not judged.locked:
+            raise LockBusy(
+                f"{name}: the lock was lost while it ran; another runner may have begun",
+                detail="the file was rolled back",
+                hint="run the same command again: it goes on where this one stopped",
+            )
+        return judged
 
     def require_success(self, reply: Reply, *, offset: int) -> None:
         """Raise what a reply means: ConnectionLost, a lock that was not to be had, a failure."""
@@ -165,33 +254,42 @@ class Message:
         script = self.job.file.script
         index = reply.succeeded - self.statements_before if offset else len(script.statements)
         if index >= len(script.statements):
-            raise self._failure_behind(reply.error)
+            raise self.failure_behind(reply.error)
         name = f"{self.job.migration.version}.sql"
         place = place_of_error(reply.error, script, name, index=index, offset=offset)
         raise failed(reply.error, place, self.job)
 
-    def _failure_behind(self, error: psycopg.Error) -> HeadwaterError:
+    def failure_behind(self, error: psycopg.Error) -> HeadwaterError:
         """Tell of a failure that no single statement of the file caused: a guard, or COMMIT."""
         name = f"{self.job.migration.version}.sql"
         words, *others = facts(error).splitlines()
-        message, hint = f"{name} failed at its end: {words}", _after_failure(self.job)
-        if history.NOT_KEPT in words:
-            message = f"{name}: {history.NOT_KEPT}; a rule, a trigger or the file took it away"
-            others = []
         if isinstance(error, _TRANSACTION_GONE):
-            message = f"{name} ended the transaction it ran in, and was not recorded"
-            hint = "what it did before may have stayed: look, undo it, and mend the file"
-            others = [words, *others]
-        failure = MigrationFailed(message, detail="\n".join(others), hint=hint)
+            failure = _transaction_gone(name, detail="\n".join([words, *others]))
+        else:
+            failure = MigrationFailed(
+                f"{name} failed at its end: {words}",
+                detail="\n".join(others),
+                hint=_after_failure(self.job),
+            )
         failure.__cause__ = error
         return failure
 
+
+NOT_KEPT = "the history did not keep the record"
 
 # What RELEASE says when the savepoint is not there: another transaction, or none at all.
 _TRANSACTION_GONE = (
     psycopg.errors.InvalidSavepointSpecification,
     psycopg.errors.NoActiveSqlTransaction,
 )
+
+
+def _transaction_gone(name: str, *, detail: str = "") -> MigrationFailed:
+    return MigrationFailed(
+        f"{name} ended the transaction it ran in, and was not recorded",
+        detail=detail,
+        hint="what it did before may have stayed: look, undo it, and mend the file",
+    )
 
 
 def failed(error: psycopg.Error, place: Place, job: Job) -> MigrationFailed:
@@ -223,38 +321,3 @@ def require_sentences(
             detail=broken.source,
             hint=f"{migration.version} was rolled back whole",
         )
-
-
-def _ask_for_outcome(job: Job, backend: int, target: Target, failure: ConnectionLost) -> None:
-    """After a lost connection ask the server: return when the file is applied, raise when not.
-
-    The old backend may still be working: only a record that is missing after the backend was seen
-    to be gone means that the file was rolled back. So the backend is asked about first.
-    """
-    version = job.migration.version
-    job.notify(Said(message=f"{version}: the connection was lost; asking the server what it did"))
-    for pause in (0.0, 0.2, 0.5, 1.0, 2.0, 4.0):
-        time.sleep(pause)
-        try:
-            with connect(target, purpose="migrate") as another, translated("asking the server"):
-                gone = not _is_working(another, backend)
-                if any(
-                    row.version == version for row in history.read_history(another, job.settings)
-                ):
-                    return
-                if gone:
-                    raise MigrationFailed(
-                        f"{version}.sql: the connection was lost; the file was not applied",
-                        detail=str(failure.error).strip(),
-                        hint="run the same command again",
-                    ) from failure.error
-        except MigrationFailed:
-            raise
-        except HeadwaterError:
-            continue
-    raise lost(f"{version}.sql", failure.error) from failure.error
-
-
-def _is_working(connection: Connection, backend: int) -> bool:
-    found = connection.execute("SELECT FROM pg_catalog.pg_stat_activity WHERE pid = %s", (backend,))
-    return found.rowcount > 0

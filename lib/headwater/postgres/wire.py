@@ -1,7 +1,7 @@
 """One simple-query message, sent whole, with every result it brings.
 
 The driver's own `execute` forgets the results before an error; how many there were is what says
-which statement of a file failed.
+which statement of a file failed, and whether the server found as many as the parser did.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from psycopg import generators, pq
 from psycopg.errors import error_from_result
 
 from headwater.postgres.connect import Connection
+from headwater.postgres.ticking import Tick, ticking
 from headwater.postgres.translate import session_ended
 
 _SUCCESS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMPTY_QUERY)
@@ -21,25 +22,41 @@ _SUCCESS = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK, pq.ExecStatus.EMP
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """How the server answered: how many statements succeeded, and the error that ended it."""
+    """How the server answered: the result of each statement, and the error that ended them."""
 
-    succeeded: int
+    results: tuple[pq.abc.PGresult, ...] = ()
     error: psycopg.Error | None = None
+
+    @property
+    def succeeded(self) -> int:
+        """Give the number of statements that succeeded."""
+        return len(self.results)
 
     @property
     def lost(self) -> bool:
         """Say whether the connection went, so that nobody knows what the server did."""
         return self.error is not None and session_ended(self.error)
 
+    def row(self, index: int) -> tuple[str | None, ...]:
+        """Give the first row of one result, as text; an index below 0 counts from the end."""
+        result = self.results[index]
+        values = (result.get_value(0, column) for column in range(result.nfields))
+        return tuple(None if value is None else value.decode() for value in values)
+
 
 def send(
-    connection: Connection, message: bytes, *, meanwhile: Callable[[], object] | None = None
+    connection: Connection,
+    message: bytes,
+    *,
+    meanwhile: Callable[[], object] | None = None,
+    tick: Tick | None = None,
 ) -> Reply:
     """Send a message of one or more statements, and wait for all of the answer.
 
     `meanwhile` is called once the message is on its way, to work while the server does; what it
-    raises is raised after the answer has come. Ctrl-C cancels the statement on the server and
-    waits for its end before it is raised.
+    raises is raised after the answer has come. `tick` looks after a long wait; what it raises ends
+    it: a driver error as the reply's. Ctrl-C cancels the statement on the server and waits for its
+    end before it is raised.
     """
     pgconn = connection.pgconn
     try:
@@ -49,15 +66,16 @@ def send(
                 if meanwhile is not None:
                     meanwhile()
             finally:
-                results = connection.wait(generators.execute(pgconn))
+                answer = generators.execute(pgconn)
+                results = connection.wait(ticking(answer, tick) if tick else answer)
     except psycopg.Error as error:
-        return Reply(succeeded=0, error=error)
-    good = 0
+        return Reply(error=error)
+    good = list[pq.abc.PGresult]()
     for result in results:
         if result.status not in _SUCCESS:
-            return Reply(succeeded=good, error=_error_of(result))
-        good += 1
-    return Reply(succeeded=good)
+            return Reply(results=tuple(good), error=_error_of(result))
+        good.append(result)
+    return Reply(results=tuple(good))
 
 
 def _error_of(result: pq.abc.PGresult) -> psycopg.Error:
