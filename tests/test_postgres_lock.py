@@ -13,6 +13,7 @@ import pytest
 from headwater.errors import HalfDone, LockBusy, TargetError
 from headwater.model import Event, Said, Target
 from headwater.postgres import lock as locking
+from headwater.postgres.job import sessions
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.run import migrate
 from headwater.settings import Settings
