@@ -140,7 +140,13 @@ def versioned(
     request: pytest.FixtureRequest, server_of_version: Callable[[int], Target]
 ) -> Generator[Target]:
     """An empty, disposable database on each version in turn."""
-    server = server_of_version(request.param)
+    with disposable_on(server_of_version(request.param)) as target:
+        yield target
+
+
+@contextmanager
+def disposable_on(server: Target) -> Generator[Target]:
+    """Make an empty, disposable database on a server, and drop it afterwards."""
     with databases_of(server)() as url:
         yield with_database(server, str(conninfo.conninfo_to_dict(url)["dbname"]), "test")
 

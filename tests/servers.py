@@ -122,6 +122,8 @@ def _run() -> str:
 
 # Open until the process ends: the lock of each goes with it.
 _users: list[int] = []
+# They outlive us; Python warns of one that nobody holds.
+_keepers: list[subprocess.Popen[bytes]] = []
 
 
 def _joined(folder: Path) -> Path:
@@ -217,14 +219,16 @@ def _start(found: Path, folder: Path, account: Account) -> None:
         ],
         account,
     )
-    subprocess.Popen(
-        [sys.executable, "-m", "tests.servers", str(folder)],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT / "lib")},
+    _keepers.append(
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.servers", str(folder)],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT / "lib")},
+        )
     )
     with open(new_file(folder / "server.log"), "wb") as log:  # noqa: PTH123
         account.own(log.fileno())
