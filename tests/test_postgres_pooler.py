@@ -17,6 +17,7 @@ from headwater.errors import TargetError, Unreachable
 from headwater.model import MigrationFolder, State, Target
 from headwater.postgres import pooler
 from headwater.postgres.connect import connect
+from headwater.postgres.databases import scratch_database
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.reset import reset
@@ -250,6 +251,16 @@ def test_what_only_reads_works_in_transaction_mode(
         ]
         migrate(target, folder, settings)
         assert migrate(through, folder, settings).results == ()
+        assert query(through, LEFT) == []
+
+
+def test_a_scratch_database_is_not_made_through_shared_sessions(
+    target: Target, settings: Settings, pooled: Pooled
+) -> None:
+    migrate(target, folder_with(settings, FILES), settings)
+    with pooled("transaction") as through:
+        with pytest.raises(TargetError, match="transaction mode"):
+            scratch_database(through).__enter__()
         assert query(through, LEFT) == []
 
 
