@@ -1,11 +1,16 @@
-"""Where the tests' databases come from: the private server, or TEST_DATABASE_URL."""
+"""Where the tests' databases come from: the private server, or TEST_DATABASE_URL.
+
+Tests over several versions of PostgreSQL, and those with PgBouncer, get theirs from `servers.py`.
+"""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 import pytest
@@ -17,6 +22,7 @@ from headwater.postgres.connect import with_database
 from headwater.postgres.databases import MARK
 from headwater.postgres.run import migrate
 from headwater.settings import Settings
+from tests.servers import VERSIONS, Missing, pgbouncer, started
 from tests.support import server_of_tests
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +40,11 @@ def server() -> Target:
 @pytest.fixture(scope="session")
 def fresh_database(server: Target) -> FreshDatabase:
     """Make a database (empty, or a clone of `template`), give its URL, and drop it afterwards."""
+    return databases_of(server)
+
+
+def databases_of(server: Target) -> FreshDatabase:
+    """Give what makes databases on a server."""
 
     @contextmanager
     def make(template: str | None = None) -> Generator[str]:
@@ -96,6 +107,66 @@ def target(
         print(f"\nthe database of this test is kept: {name}")  # noqa: T201
     else:
         context.__exit__(None, None, None)
+
+
+# --- other servers ----------------------------------------------------------------------------
+
+
+def without(lacking: Missing) -> NoReturn:
+    """Skip a test whose server is not installed, and say how to get it; in CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"{lacking}; in CI nothing is skipped")
+    pytest.skip(str(lacking))
+
+
+@pytest.fixture(scope="session")
+def server_of_version(server: Target) -> Callable[[int], Target]:
+    """Give a server of a major version, connected to its `postgres`."""
+
+    def give(major: int) -> Target:
+        with psycopg.connect(server.conninfo) as connection:
+            if connection.info.server_version // 10_000 == major:
+                return server
+        try:
+            return started(major)
+        except Missing as lacking:
+            without(lacking)
+
+    return give
+
+
+@pytest.fixture(params=VERSIONS, ids=lambda major: f"postgres{major}")
+def versioned(
+    request: pytest.FixtureRequest, server_of_version: Callable[[int], Target]
+) -> Generator[Target]:
+    """An empty, disposable database on each version in turn."""
+    with disposable_on(server_of_version(request.param)) as target:
+        yield target
+
+
+@contextmanager
+def disposable_on(server: Target) -> Generator[Target]:
+    """Make an empty, disposable database on a server, and drop it afterwards."""
+    with databases_of(server)() as url:
+        yield with_database(server, str(conninfo.conninfo_to_dict(url)["dbname"]), "test")
+
+
+Pooled = Callable[..., AbstractContextManager[Target]]
+
+
+@pytest.fixture
+def pooled(target: Target) -> Pooled:
+    """Put PgBouncer before the target: `with pooled("session", pool_size=5) as through: …`."""
+
+    @contextmanager
+    def give(mode: str, **options: str | int) -> Generator[Target]:
+        try:
+            with pgbouncer(target, mode, **options) as through:  # type: ignore[arg-type]
+                yield through
+        except Missing as lacking:
+            without(lacking)
+
+    return give
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,9 +10,8 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from headwater.errors import HalfDone, LockBusy, TargetError
+from headwater.errors import HalfDone, LockBusy
 from headwater.model import Event, Said, Target
-from headwater.postgres import lock as locking
 from headwater.postgres.job import sessions
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.run import migrate
@@ -181,19 +180,6 @@ def test_the_timeouts_of_the_database_do_not_end_the_lock(
     with migration_lock(target, settings) as held:
         time.sleep(0.2)
         assert held.execute("select 1").fetchone() == (1,)
-
-
-def test_a_pooler_that_shares_its_sessions_is_refused(
-    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It gives each statement another backend: the lock is on one that we do not have."""
-
-    def locked_elsewhere(connection: psycopg.Connection[object], key: int) -> bool:
-        return True
-
-    monkeypatch.setattr(locking, "_try_lock", locked_elsewhere)
-    with pytest.raises(TargetError, match="goes through a pooler"):
-        migration_lock(target, settings).__enter__()
 
 
 def test_many_runners_hold_it_one_after_the_other(target: Target, settings: Settings) -> None:

@@ -36,6 +36,7 @@ from headwater.model import (
 )
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import scratch_database
+from headwater.postgres.pooler import require_own_session
 from headwater.postgres.run import migrate, plan_for
 from headwater.postgres.sentences import ask
 from headwater.postgres.translate import translated
@@ -86,10 +87,11 @@ def verify(
 ) -> Verification:
     """Look at everything, whatever is found on the way, and report it line by line.
 
-    Raises only when the target cannot be reached (or no more), or its catalogue or history cannot
-    be read.
+    Raises only when the target cannot be reached (or no more, or only through sessions that others
+    share), or its catalogue or history cannot be read.
     """
     with connect(target, purpose="verify") as connection:
+        require_own_session(connection, target)
         _prepare(connection, settings)
         plan = plan_for(connection, folder, settings)
         case = _Case(

@@ -25,6 +25,7 @@ from headwater.postgres.connect import (
     pin_for_bookkeeping,
     with_database,
 )
+from headwater.postgres.pooler import require_own_session
 from headwater.postgres.translate import translated
 
 MARK = "headwater: disposable"
@@ -199,6 +200,7 @@ def scratch_database(server: Target, *, like: Connection | None = None) -> Gener
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
     with connect(server, purpose="scratch") as connection:
+        require_own_session(connection, server)
         with translated(f"making the database {name}"):
             pin_for_bookkeeping(connection)
         try:

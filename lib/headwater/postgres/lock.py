@@ -2,7 +2,7 @@
 
 It is taken by polling, in autocommit: a runner that waited inside a statement would deadlock with
 every CONCURRENTLY of the one that works. Closing the connection is the unlock, so a runner that
-dies holds nothing.
+dies holds nothing. (Of a pooler's session that is not so: there it is unlocked by a statement too.)
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psycopg
 from psycopg import sql
 
-from headwater.errors import LockBusy, TargetError
+from headwater.errors import LockBusy
 from headwater.model import Notify, Said, Target, ignore
 from headwater.postgres.connect import (
     Connection,
@@ -22,6 +23,7 @@ from headwater.postgres.connect import (
     only_catalog_names,
     pin_for_bookkeeping,
 )
+from headwater.postgres.pooler import require_own_session
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
@@ -48,29 +50,50 @@ def migration_lock(
 ) -> Generator[Connection]:
     """Hold the lock of the target's migrations; give the connection that holds it.
 
-    Waits up to `wait_lock_ms`, telling once who holds it, then raises LockBusy. The connection
-    is in autocommit and must never see a transaction.
+    In order: refuse a pooler that shares its sessions, before anything is set or locked in one of
+    them; pin the session; lock. Waits up to `wait_lock_ms`, telling once who holds it, then raises
+    LockBusy. The connection is in autocommit and must never see a transaction.
     """
     with connect(target, purpose="lock", impatient=True) as connection:
+        pooled = require_own_session(connection, target)
         with translated("taking the lock"):
             pin_for_bookkeeping(connection, lock_timeout_ms=settings.lock_timeout_ms)
-        deadline = time.monotonic() + settings.wait_lock_ms / 1_000
-        pause = _FIRST_PAUSE_S
-        told = False
-        while not _try_lock(connection, settings.lock_key):
-            if time.monotonic() >= deadline:
-                raise LockBusy(
-                    f"another runner works on {target}",
-                    detail=_holder(connection, settings.lock_key),
-                    hint="try again when it is done, or wait longer: HEADWATER_WAIT_LOCK=10min",
-                )
-            if not told:
-                notify(Said(message=f"waiting for {_holder(connection, settings.lock_key)}"))
-                told = True
-            time.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
-        _require_session(connection, settings.lock_key)
-        yield connection
+        _wait_for_lock(connection, target, settings, notify)
+        try:
+            yield connection
+        finally:
+            if pooled:
+                _leave_nothing(connection)
+
+
+def _wait_for_lock(
+    connection: Connection, target: Target, settings: Settings, notify: Notify
+) -> None:
+    deadline = time.monotonic() + settings.wait_lock_ms / 1_000
+    pause = _FIRST_PAUSE_S
+    told = False
+    while not _try_lock(connection, settings.lock_key):
+        if time.monotonic() >= deadline:
+            raise LockBusy(
+                f"another runner works on {target}",
+                detail=_holder(connection, settings.lock_key),
+                hint="try again when it is done, or wait longer: HEADWATER_WAIT_LOCK=10min",
+            )
+        if not told:
+            notify(Said(message=f"waiting for {_holder(connection, settings.lock_key)}"))
+            told = True
+        time.sleep(pause * random.uniform(0.5, 1.0))
+        pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+
+def _leave_nothing(connection: Connection) -> None:
+    """Unlock and unset in a pooler's session, which outlives our connection.
+
+    The pooler does the same before it gives the session away, unless its server_reset_query was
+    emptied.
+    """
+    with suppress(psycopg.Error):
+        connection.execute("DISCARD ALL")
 
 
 def held_by(pid: int, key: int) -> sql.Composable:
@@ -109,21 +132,6 @@ def _try_lock(connection: Connection, key: int) -> bool:
     with translated("taking the lock"):
         row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
     return bool(row and row[0])
-
-
-def _require_session(connection: Connection, key: int) -> None:
-    """Refuse a pooler that gives each statement another backend: the lock holds nobody off."""
-    with translated("checking the lock"):
-        rows = connection.execute(
-            "SELECT pg_catalog.pg_backend_pid() = %s", (connection.info.backend_pid,)
-        ).fetchall()
-        holders = connection.execute(_HOLDER, {"key": key}).fetchall()
-    if rows != [(True,)] or connection.info.backend_pid not in {row[0] for row in holders}:
-        raise TargetError(
-            "this connection goes through a pooler that shares its sessions (transaction mode)",
-            detail="the lock that keeps two runners apart does not hold there",
-            hint="name the server itself, or a pool in session mode",
-        )
 
 
 def _holder(connection: Connection, key: int) -> str:

@@ -136,6 +136,12 @@ def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
             detail=facts(error),
             hint="name the primary in DATABASE_URL",
         )
+    if "statement pooling" in str(error):  # PgBouncer, of any BEGIN
+        return TargetError(
+            f"{doing}: this connection goes through a pooler in statement mode",
+            detail=facts(error),
+            hint="name the server itself, or a pool in session mode",
+        )
     if session_ended(error):
         return Unreachable(
             f"{doing}: the connection was lost",
