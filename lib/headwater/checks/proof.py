@@ -36,6 +36,7 @@ from headwater.model import (
 )
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import scratch_database
+from headwater.postgres.encryption import warn
 from headwater.postgres.run import migrate, plan_for
 from headwater.postgres.sentences import ask
 from headwater.postgres.translate import translated
@@ -90,6 +91,7 @@ def verify(
     be read.
     """
     with connect(target, purpose="verify") as connection:
+        warn(connection, target, notify)
         _prepare(connection, settings)
         plan = plan_for(connection, folder, settings)
         case = _Case(
