@@ -87,6 +87,11 @@ REFUSALS = (
         _COME_BACK,
     ),
     Refusal(
+        r"No space left on device",
+        "the server's disk is full",
+        "make room on the server, then run the same command again",
+    ),
+    Refusal(
         r"no pg_hba\.conf entry .*no encryption",
         "its pg_hba.conf does not let this role in without TLS",
         "ask for TLS with sslmode=require in {source}, or have pg_hba.conf extended",

@@ -62,7 +62,7 @@ from headwater.postgres.transaction import (
     run_with_record,
     savepoint_name,
 )
-from headwater.postgres.translate import translated, translation
+from headwater.postgres.translate import advice, translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
 
@@ -95,9 +95,9 @@ def reset(
     """Drop the managed schemas, empty history, and run every file again.
 
     In order: connect; require a target that can be written to and is disposable; lock; check every
-    file, drop and rebuild in one transaction. After any failure there the database is as it was. Raises FilesError when a file
-    is refused, UnsafeTarget when the target is not disposable, or when the cascade would take what
-    the files do not rebuild.
+    file, drop and rebuild in one transaction. After any failure there the database is as it was.
+    Raises FilesError when a file is refused, UnsafeTarget when the target is not disposable, or
+    when the cascade would take what the files do not rebuild.
     """
     if not folder.migrations:
         raise FilesError(
@@ -189,7 +189,9 @@ class _Rebuild:
         except BaseException as error:
             roll_back(connection)
             if isinstance(error, MigrationFailed):
-                error.hint = f"nothing changed in {self.target.database}; {_MEND}"
+                cause = error.__cause__
+                what = advice(cause) if isinstance(cause, psycopg.Error) else ""
+                error.hint = f"nothing changed in {self.target.database}; {what or _MEND}"
             _raise_if_several_needed(error)
             raise
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True)

@@ -95,7 +95,8 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
     the target, lock, read history again, check every pending file, run one after the other.
     Nothing runs when anything is wrong. `dry_run` stops before the lock; `locked` says that the
     caller holds it already. After a failure the earlier files stay applied and recorded, and the
-    failed one is as if it had never been tried (a no-transaction file: HalfDone says how far it came).
+    failed one is as if it had never been tried (a no-transaction file: HalfDone says how far it
+    came).
     """
     with connect(target, purpose="migrate", impatient=True) as connection:
         first = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
