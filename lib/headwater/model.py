@@ -177,6 +177,8 @@ class Plan:
     steps: tuple[Migration, ...]
     entries: tuple[Entry, ...]
     problems: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    """Sentences about what could not be looked at, and about the connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ from headwater.model import (
 )
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import scratch_database
+from headwater.postgres.encryption import warn
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.run import migrate, plan_for
 from headwater.postgres.sentences import ask
@@ -92,6 +93,7 @@ def verify(
     """
     with connect(target, purpose="verify") as connection:
         require_own_session(connection, target)
+        warn(connection, target, notify)
         _prepare(connection, settings)
         plan = plan_for(connection, folder, settings)
         case = _Case(

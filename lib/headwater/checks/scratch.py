@@ -12,8 +12,13 @@ from headwater.postgres.target import private_target
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
+# (Of a session that is set read-only for its role or database, another one would be so too; ours
+# is made read-only by ourselves, so that is read from where it comes.)
 _MAY_CREATE = """
-SELECT rolsuper OR rolcreatedb FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
+SELECT (rolsuper OR rolcreatedb) AND NOT pg_catalog.pg_is_in_recovery()
+       AND (SELECT reset_val = 'off' FROM pg_catalog.pg_settings
+             WHERE name = 'default_transaction_read_only')
+  FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER
 """
 _EXTENSIONS = "SELECT extname FROM pg_catalog.pg_extension"
 _AVAILABLE = "SELECT name FROM pg_catalog.pg_available_extensions"

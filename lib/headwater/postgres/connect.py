@@ -17,12 +17,16 @@ from psycopg import conninfo
 
 from headwater.errors import TargetError, Unreachable
 from headwater.model import Target
+from headwater.postgres.entry import explained
 from headwater.postgres.ticking import ImpatientConnection
 from headwater.settings import DatabaseChoice
 
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
 
 CONNECT_TIMEOUT_S = 10
+
+# The oldest major version whose catalogues and settings the queries here know.
+OLDEST = 15
 
 # A client that vanished is noticed while its statement runs (museum: the server would finish the
 # statement, hold the lock, and nobody would record it).
@@ -106,6 +110,7 @@ def connect(target: Target, *, purpose: str, impatient: bool = False) -> Generat
     """
     connection = _open(target, purpose, impatient=impatient)
     try:
+        _require_known_version(connection, target)
         yield connection
     finally:
         connection.close()
@@ -139,6 +144,16 @@ def _open(target: Target, purpose: str, *, impatient: bool) -> Connection:
         ) from None
 
 
+def _require_known_version(connection: Connection, target: Target) -> None:
+    version = connection.info.server_version
+    if version < OLDEST * 1_00_00:
+        raise TargetError(
+            f"{target} is PostgreSQL {version // 1_00_00}; Headwater knows {OLDEST} and newer",
+            detail="nothing was read or changed",
+            hint=f"upgrade the server, or name another one in {target.source}",
+        )
+
+
 @contextmanager
 def libpq_variables_hidden() -> Generator[None]:
     """Hide every variable that libpq would read, so that it knows only what it is told.
@@ -159,11 +174,14 @@ def libpq_variables_hidden() -> Generator[None]:
 def unreachable(target: Target, error: psycopg.Error) -> Unreachable:
     """Tell why there is no connection, without any password that libpq may have quoted."""
     lines = redacted(str(error), target).strip().splitlines()
+    meaning, hint = explained(str(error), target)
+    if target.private:
+        hint = "invoke db.start shows why the private server does not run"
     return Unreachable(
-        f"no connection to {target}",
+        f"no connection to {target}" + (f": {meaning}" if meaning else ""),
         detail="\n".join(line.strip() for line in lines if line.strip())
         or "the server closed the connection",
-        hint=_hint_for(str(error), target),
+        hint=hint,
     )
 
 
@@ -183,16 +201,6 @@ def redacted(text: str, target: Target) -> str:
         if secret:
             text = text.replace(secret, "***")
     return text
-
-
-def _hint_for(message: str, target: Target) -> str:
-    if target.private:
-        return "invoke db.start shows why the private server does not run"
-    if "does not exist" in message and "database" in message:
-        return f"create it: createdb {target.database}"
-    if "password" in message or "authentication" in message:
-        return f"check user and password in {target.source}"
-    return "check that the server runs and that host and port are right"
 
 
 def pin(connection: Connection, *, lock_timeout_ms: int) -> None:

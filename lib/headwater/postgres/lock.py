@@ -33,7 +33,8 @@ _LONGEST_PAUSE_S = 0.5
 # A 64-bit key stands in pg_locks in two halves, with objsubid 1 (section 52.12 of the manual).
 _HOLDER = """
 SELECT l.pid, coalesce(nullif(a.application_name, ''), 'unnamed'), a.usename,
-       coalesce(pg_catalog.host(a.client_addr), 'local'), a.backend_start
+       CASE WHEN a.backend_start IS NULL THEN 'a place this role may not see'
+            ELSE coalesce(pg_catalog.host(a.client_addr), 'local') END, a.backend_start
   FROM pg_catalog.pg_locks l
   LEFT JOIN pg_catalog.pg_stat_activity a USING (pid)
  WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
@@ -124,6 +125,9 @@ def sessions_with_locks(connection: Connection) -> str:
         rows = connection.execute(_WITH_LOCKS).fetchall()
     return "\n".join(
         f"process {pid} ({application} as {user}, in a transaction for {age}): {query}"
+        # Of other roles' sessions only pg_read_all_stats sees these; who it is, everybody.
+        if age is not None
+        else f"process {pid} ({application} as {user}); pg_read_all_stats would see what it runs"
         for pid, application, user, age, query in rows
     )
 

@@ -46,10 +46,12 @@ from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, only_catalog_names, pin, pins
 from headwater.postgres.databases import require_disposable, scratch_database
 from headwater.postgres.dropping import drop_statements, some_tables
+from headwater.postgres.encryption import warn
 from headwater.postgres.job import Job, lock_timeout_of
 from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.outsiders import Outsider, outsiders_now, outsiders_of, require_rebuilt
 from headwater.postgres.patience import NO_LOCK, Patience, patiently
+from headwater.postgres.rights import require_able
 from headwater.postgres.run import accept, migrate
 from headwater.postgres.session import FORGET, holds_for_the_transaction
 from headwater.postgres.transaction import (
@@ -60,7 +62,7 @@ from headwater.postgres.transaction import (
     run_with_record,
     savepoint_name,
 )
-from headwater.postgres.translate import translated, translation
+from headwater.postgres.translate import advice, translated, translation
 from headwater.postgres.wire import send
 from headwater.settings import Settings
 
@@ -92,10 +94,10 @@ def reset(
 ) -> Rebuilt:
     """Drop the managed schemas, empty history, and run every file again.
 
-    In order: connect; require a disposable target; lock; check every file, drop and rebuild in one
-    transaction. After any failure there the database is as it was. Raises FilesError when a file
-    is refused, UnsafeTarget when the target is not disposable, or when the cascade would take what
-    the files do not rebuild.
+    In order: connect; require a target that can be written to and is disposable; lock; check every
+    file, drop and rebuild in one transaction. After any failure there the database is as it was.
+    Raises FilesError when a file is refused, UnsafeTarget when the target is not disposable, or
+    when the cascade would take what the files do not rebuild.
     """
     if not folder.migrations:
         raise FilesError(
@@ -103,6 +105,8 @@ def reset(
             hint="a reset would only drop; begin with invoke migration.new NAME",
         )
     with connect(target, purpose="reset") as connection:
+        warn(connection, target, notify)
+        require_able(connection, target, settings)
         with translated("looking at the target"):
             require_disposable(connection, target)
         history.has_history(connection, settings)
@@ -185,7 +189,9 @@ class _Rebuild:
         except BaseException as error:
             roll_back(connection)
             if isinstance(error, MigrationFailed):
-                error.hint = f"nothing changed in {self.target.database}; {_MEND}"
+                cause = error.__cause__
+                what = advice(cause) if isinstance(cause, psycopg.Error) else ""
+                error.hint = f"nothing changed in {self.target.database}; {what or _MEND}"
             _raise_if_several_needed(error)
             raise
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True)

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from headwater.errors import FilesError
+import psycopg
+
+from headwater.errors import FilesError, TargetError
 from headwater.model import (
     Migrated,
     Migration,
@@ -23,6 +26,7 @@ from headwater.model import (
 )
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect
+from headwater.postgres.encryption import protection, warn
 from headwater.postgres.plan import make_plan, require_no_problems
 from headwater.settings import Settings
 
@@ -39,19 +43,34 @@ def plan_for(
     out_of_order: frozenset[str] = frozenset(),
 ) -> Plan:
     """Read history and make the plan; only SELECTs."""
-    return make_plan(
-        folder.migrations,
-        history.read_history(connection, settings),
-        to=to,
-        out_of_order=out_of_order,
-        half_done=history.versions_half_done(connection, settings),
+    rows = history.read_history(connection, settings)
+    half_done, notes = _half_done(connection, settings)
+    plan = make_plan(folder.migrations, rows, to=to, out_of_order=out_of_order, half_done=half_done)
+    return replace(plan, notes=notes) if notes else plan
+
+
+def _half_done(
+    connection: Connection, settings: Settings
+) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Read the journal; where the role may not, say so: it is enough for a look at the rest."""
+    try:
+        return history.versions_half_done(connection, settings), ()
+    except TargetError as error:
+        if not isinstance(error.__cause__, psycopg.errors.InsufficientPrivilege):
+            raise
+    note = (
+        f"the role may not read {settings.history}_steps: a file that stopped half way is shown "
+        "as pending"
     )
+    return frozenset(), (note,)
 
 
 def status(target: Target, folder: MigrationFolder, settings: Settings) -> Plan:
     """Say how every version stands. Only SELECTs: it works on a standby and with few rights."""
     with connect(target, purpose="status", impatient=True) as connection:
-        return plan_for(connection, folder, settings)
+        plan = plan_for(connection, folder, settings)
+        protected = protection(connection, target)
+        return replace(plan, notes=(*plan.notes, protected)) if protected else plan
 
 
 def pending(target: Target, folder: MigrationFolder, settings: Settings) -> tuple[str, ...]:
@@ -72,11 +91,12 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
 ) -> Migrated:
     """Apply every pending migration in order, under the lock.
 
-    In order: connect, read history, plan; when something is pending: lock, read history again,
-    check every pending file, run one after the other. Nothing runs when anything is wrong.
-    `dry_run` stops before the lock; `locked` says that the caller holds it already. After
-    a failure the earlier files stay applied and recorded, and the failed one is as if it had
-    never been tried (a no-transaction file: HalfDone says how far it came).
+    In order: connect, read history, plan; when something is pending: require what a run needs of
+    the target, lock, read history again, check every pending file, run one after the other.
+    Nothing runs when anything is wrong. `dry_run` stops before the lock; `locked` says that the
+    caller holds it already. After a failure the earlier files stay applied and recorded, and the
+    failed one is as if it had never been tried (a no-transaction file: HalfDone says how far it
+    came).
     """
     with connect(target, purpose="migrate", impatient=True) as connection:
         first = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
@@ -86,8 +106,11 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
             return Migrated(plan=first, dry_run=dry_run)
         # Only now: a run with nothing to do loads neither the runners nor the parser.
         from headwater.postgres.lock import migration_lock
+        from headwater.postgres.rights import require_able
         from headwater.postgres.sequence import run_all
 
+        warn(connection, target, notify)
+        require_able(connection, target, settings)
         with nullcontext() if locked else migration_lock(target, settings, notify) as lock:
             plan = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
             require_no_problems(plan)

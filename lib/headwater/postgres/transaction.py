@@ -32,7 +32,7 @@ from headwater.postgres.patience import NO_LOCK, Patience, patiently
 from headwater.postgres.record import Judged
 from headwater.postgres.sentences import first_broken
 from headwater.postgres.ticking import Tick
-from headwater.postgres.translate import Place, facts, place_of_error
+from headwater.postgres.translate import Place, advice, facts, place_of_error
 from headwater.postgres.wire import Reply, send
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ class Message:
         if not judged.kept:
             raise MigrationFailed(
                 f"{name}: {NOT_KEPT}; a rule, a trigger or the file took it away",
-                hint=_after_failure(self.job),
+                hint=_after_failure(self.job, error),
             )
         if not judged.locked:
             raise LockBusy(
@@ -269,7 +269,7 @@ class Message:
             failure = MigrationFailed(
                 f"{name} failed at its end: {words}",
                 detail="\n".join(others),
-                hint=_after_failure(self.job),
+                hint=_after_failure(self.job, error),
             )
         failure.__cause__ = error
         return failure
@@ -297,17 +297,16 @@ def failed(error: psycopg.Error, place: Place, job: Job) -> MigrationFailed:
     failure = MigrationFailed(
         f"{place}: {error.diag.message_primary or str(error).strip()}",
         detail="\n".join(filter(None, [place.drawn(), *facts(error).splitlines()[1:]])),
-        hint=_after_failure(job),
+        hint=_after_failure(job, error),
     )
     failure.__cause__ = error
     return failure
 
 
-def _after_failure(job: Job) -> str:
+def _after_failure(job: Job, error: psycopg.Error | None = None) -> str:
     earlier = f"the {job.done} before it stay applied; " if job.done else ""
-    return (
-        f"{job.migration.version} was rolled back whole, {earlier}mend it and run the command again"
-    )
+    what = (error and advice(error)) or "mend it and run the command again"
+    return f"{job.migration.version} was rolled back whole, {earlier}{what}"
 
 
 def require_sentences(

@@ -116,6 +116,38 @@ def translated(doing: str) -> Generator[None]:
         raise translation(error, doing) from error
 
 
+# What is told of our own statements: the errors, how the sentence ends, what to type next. Each
+# stands for a state of the target, not for a mistake of ours.
+_STATES: tuple[tuple[tuple[type[psycopg.Error], ...], str, str], ...] = (
+    (
+        (psycopg.errors.InsufficientPrivilege,),
+        "the role lacks a right",
+        "grant it, or use the role that owns the schema; docs/deploying.md lists the rights",
+    ),
+    (
+        (psycopg.errors.ReadOnlySqlTransaction,),
+        "the server or the role is read-only",
+        "name the primary in DATABASE_URL, or a role that may write",
+    ),
+    (
+        (psycopg.errors.DiskFull,),
+        "the server's disk is full",
+        "make room on the server, then run the same command again",
+    ),
+    (
+        (psycopg.errors.TooManyConnections,),
+        "all connections are taken",
+        "try again when some are closed",
+    ),
+    (
+        # Nothing of ours raises: only an event trigger sees the statements that are told of here.
+        (psycopg.errors.RaiseException, psycopg.errors.EventTriggerProtocolViolated),
+        "an event trigger of the database refused it",
+        "have it let this role through; \\dy in invoke db.psql lists the event triggers",
+    ),
+)
+
+
 def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
     """Choose the error that tells a user what to do about a driver's error."""
     if isinstance(error, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
@@ -123,18 +155,6 @@ def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
             f"{doing}: a lock was not to be had",
             detail=facts(error),
             hint="try again when the other session is done",
-        )
-    if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        return TargetError(
-            f"{doing}: the role lacks a right",
-            detail=facts(error),
-            hint="use the role that owns the schema, or grant it",
-        )
-    if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        return TargetError(
-            f"{doing}: the server or the role is read-only",
-            detail=facts(error),
-            hint="name the primary in DATABASE_URL",
         )
     if "statement pooling" in str(error):  # PgBouncer, of any BEGIN
         return TargetError(
@@ -144,11 +164,38 @@ def translation(error: psycopg.Error, doing: str) -> HeadwaterError:
         )
     if session_ended(error):
         return Unreachable(
-            f"{doing}: the connection was lost",
+            f"{doing}: {_why_it_ended(error)}",
             detail=str(error).strip(),
             hint="invoke status says what is applied",
         )
+    for kinds, meaning, hint in _STATES:
+        if isinstance(error, kinds):
+            return TargetError(f"{doing}: {meaning}", detail=facts(error), hint=hint)
     return TargetError(f"{doing} failed", detail=facts(error))
+
+
+def _why_it_ended(error: psycopg.Error) -> str:
+    """Say who ended the session, as far as the server has said it."""
+    match error.diag.sqlstate:
+        case "57P01":
+            return "the connection was lost: an administrator, or a drop of the database, ended it"
+        case "57P02" | "57P03":
+            return "the connection was lost: the server is going down"
+        case "57P04":
+            return "the connection was lost: the database was dropped"
+        case _:
+            return "the connection was lost"
+
+
+def advice(error: psycopg.Error) -> str:
+    """Give what to type next where a file failed and is not to blame; nothing where it is.
+
+    An event trigger is not among them: what a file raises looks the same.
+    """
+    for kinds, meaning, hint in _STATES:
+        if isinstance(error, kinds) and not isinstance(error, psycopg.errors.RaiseException):
+            return f"{meaning}: {hint}"
+    return ""
 
 
 def lost(doing: str, error: BaseException) -> OutcomeUnknown:

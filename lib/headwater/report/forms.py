@@ -184,6 +184,8 @@ def status_lines(plan: Plan) -> Iterator[Line]:
         yield Line(text, _STATE_STYLE.get(entry.state, "red"))
     for problem in plan.problems:
         yield from finding_lines(problem)
+    for note in plan.notes:
+        yield Line(note, "bold yellow" if note.startswith("WARNING") else "dim")
     applied = sum(entry.applied is not None for entry in plan.entries)
     problems = f", {plural(len(plan.problems), 'problem')}" if plan.problems else ""
     yield Line(f"{applied} applied, {len(plan.steps)} pending{problems}", "bold")
@@ -205,6 +207,7 @@ def status_json(plan: Plan) -> Json:
     return {
         "migrations": [_entry_json(entry) for entry in plan.entries],
         "findings": [finding_json(problem) for problem in plan.problems],
+        "notes": list(plan.notes),
     }
 
 
