@@ -45,7 +45,7 @@ def reset(c: Context, json: bool = False) -> None:
         **JSON,
     }
 )
-def migrate(
+def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
     c: Context,
     to: str = "",
     dry_run: bool = False,

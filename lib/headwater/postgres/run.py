@@ -75,8 +75,8 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
     In order: connect, read history, plan; when something is pending: lock, read history again,
     check every pending file, run one after the other. Nothing runs when anything is wrong.
     `dry_run` only looks, with the same checks (preview.py); `locked` says that the caller holds
-    the lock already. After a failure the earlier files stay applied and recorded, and the failed one is as if it had
-    never been tried (a no-transaction file: HalfDone says how far it came).
+    the lock already. After a failure the earlier files stay applied and recorded, and the failed
+    one is as if it had never been tried (a no-transaction file: HalfDone says how far it came).
     """
     if dry_run:
         from headwater.postgres.preview import preview

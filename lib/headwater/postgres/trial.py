@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from headwater.errors import FilesError, LockBusy, MigrationFailed, UnsafeTarget
+from headwater.errors import FilesError, LockBusy, MigrationFailed, TargetError, UnsafeTarget
 from headwater.files.accepted import Accepted
 from headwater.model import (
     Finding,
@@ -109,6 +109,7 @@ class _Trial:
         accepted = accept(plan.steps)
         _require_one_transaction(accepted)
         self._require_confirmed(connection, accepted)
+        _require_writable(connection)
         return plan, accepted
 
     def _require_confirmed(self, connection: Connection, accepted: Sequence[Accepted]) -> None:
@@ -228,6 +229,19 @@ def _require_one_transaction(accepted: Sequence[Accepted]) -> None:
             )
 
 
+def _require_writable(connection: Connection) -> None:
+    """Refuse a standby, and a role or a database that is read-only: the first file would fail."""
+    with translated("looking at the target"):
+        row = connection.execute(
+            "SELECT pg_catalog.current_setting('transaction_read_only')"
+        ).fetchone()
+    if row != ("off",):
+        raise TargetError(
+            "the server, the database or the role is read-only; nothing was run",
+            hint="name the primary in DATABASE_URL, or see: SHOW default_transaction_read_only",
+        )
+
+
 def _only_those_before(steps: Sequence[Migration], first: Migration) -> str:
     before = [step.version for step in steps if step.version < first.version]
     if not before:
@@ -249,9 +263,7 @@ def _told(error: MigrationFailed, accepted: Sequence[Accepted], done: int) -> Mi
     if done and isinstance(error.__cause__, _ONE_TRANSACTION):
         before = accepted[done - 1].migration.version
         error.detail += f"\n{_ONLY_A_TRIAL}"
-        error.hint = (
-            f"{_KEPT}; to try only the files before it: invoke migrate --trial --to {before}"
-        )
+        error.hint = f"{_KEPT}; for those before it: invoke migrate --trial --to {before}"
     elif done and isinstance(error.__cause__, psycopg.errors.UniqueViolation):
         error.detail += "\n(now() is one moment in all the files of a trial)"
     return error

@@ -84,9 +84,11 @@ def _ask(target: Target, left_s: float) -> str:
 
 
 def _patient_for(target: Target, left_s: float) -> Target:
-    """Give the target with a connect timeout that does not outlast ours. (libpq's least is 2 s.)"""
-    given = conninfo.conninfo_to_dict(target.conninfo).get("connect_timeout") or CONNECT_TIMEOUT_S
-    seconds = max(2, min(int(given), int(left_s) + 1))
+    """Give the target with a connect timeout that does not outlast ours (libpq's least is 2 s)."""
+    given = str(conninfo.conninfo_to_dict(target.conninfo).get("connect_timeout") or "")
+    if given and not given.isdecimal():
+        return target  # no number: the driver says so
+    seconds = max(2, min(int(given or 0) or CONNECT_TIMEOUT_S, int(left_s) + 1))
     return replace(
         target, conninfo=conninfo.make_conninfo(target.conninfo, connect_timeout=seconds)
     )
@@ -95,7 +97,7 @@ def _patient_for(target: Target, left_s: float) -> Target:
 def _may_pass(error: Unreachable) -> bool:
     """Say whether a refusal may pass by itself: not one that we ourselves have found."""
     cause = error.__cause__
-    return isinstance(cause, psycopg.Error) and not _FINAL.search(str(cause))
+    return isinstance(cause, psycopg.OperationalError) and not _FINAL.search(str(cause))
 
 
 def _is_usable(target: Target) -> bool:
