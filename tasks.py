@@ -14,7 +14,7 @@ from headwater import checks, files, postgres, report
 from headwater.report.workflow import task, with_full_names
 
 if TYPE_CHECKING:
-    from headwater.model import Target
+    from headwater.model import Migrated, Target, Tried
     from headwater.settings import Settings
 
 ROOT = Path(__file__).resolve().parent
@@ -38,23 +38,38 @@ def reset(c: Context, json: bool = False) -> None:
 @task(
     help={
         "to": "the last version to apply (default: all)",
-        "dry_run": "show what would be applied, and stop",
+        "dry_run": "show the SQL that would run, with the same checks, and stop",
+        "trial": "run everything pending in one transaction, and roll it back",
+        "confirm": "the database's name, typed, for a trial where others may wait for its locks",
         "out_of_order": "versions, comma-separated, that may run although a later date is applied",
         **JSON,
     }
 )
-def migrate(
-    c: Context, to: str = "", dry_run: bool = False, out_of_order: str = "", json: bool = False
+def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
+    c: Context,
+    to: str = "",
+    dry_run: bool = False,
+    trial: bool = False,
+    confirm: str = "",
+    out_of_order: str = "",
+    json: bool = False,
 ) -> None:
     """Apply every pending migration, oldest first, under one lock."""
+    require_one_way(dry_run=dry_run, trial=trial, confirm=confirm)
     settings, target = open_target(json=json)
     folder = files.read_sound_folder(settings.migrations)
     late = frozenset(out_of_order.split(",")) - {""}
+    outcome: Migrated | Tried
     with report.progress() as notify:
-        migrated = postgres.migrate(
-            target, folder, settings, to=to, out_of_order=late, dry_run=dry_run, notify=notify
-        )
-    report.show("migrate", migrated, target=target, json=json)
+        if trial:
+            outcome = postgres.try_out(
+                target, folder, settings, to=to, out_of_order=late, confirm=confirm, notify=notify
+            )
+        else:
+            outcome = postgres.migrate(
+                target, folder, settings, to=to, out_of_order=late, dry_run=dry_run, notify=notify
+            )
+    report.show("migrate", outcome, target=target, json=json)
 
 
 @task(help={"check": "exit with 1 unless everything is applied and agrees", **JSON})
@@ -65,6 +80,14 @@ def status(c: Context, check: bool = False, json: bool = False) -> None:
     failed = check and bool(plan.steps or plan.problems)
     report.show("status", plan, target=target, json=json, ok=not failed)
     exit_with(int(failed))
+
+
+@task(help={"timeout": "how long to wait, such as 60s or 5min", **JSON})
+def wait(c: Context, timeout: str = "60s", json: bool = False) -> None:
+    """Wait until the database answers; a wrong password or name ends it at once."""
+    _, target = open_target(json=json)
+    answered = postgres.wait_for(target, timeout, notify=report.tell)
+    report.show("wait", answered, target=target, json=json)
 
 
 @task(help=JSON)
@@ -204,6 +227,16 @@ def open_target(*, json: bool) -> tuple[Settings, Target]:
     return settings, target
 
 
+def require_one_way(*, dry_run: bool, trial: bool, confirm: str) -> None:
+    """Refuse flags of migrate that contradict each other."""
+    from headwater.errors import SettingsError
+
+    if dry_run and trial:
+        raise SettingsError("--dry-run shows and --trial runs: give one of them")
+    if confirm and not trial:
+        raise SettingsError("--confirm belongs to --trial; migrate itself needs none")
+
+
 def exit_with(code: int) -> None:
     """End with an exit code of our own, when it is not 0."""
     if code:
@@ -215,6 +248,7 @@ namespace = with_full_names(
         reset,
         migrate,
         status,
+        wait,
         verify,
         lint,
         onboard,

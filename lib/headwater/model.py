@@ -191,12 +191,25 @@ class MigrationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A pending file as a dry run shows it: the text that would run, and what must hold after."""
+
+    version: str
+    sql: str = field(repr=False)
+    transactional: bool
+    post_conditions: tuple[str, ...] = ()
+    """The sentences of `VERSION.verify.sql`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Migrated:
     """What `migrate` did: the plan it followed, and a result for each file that was applied."""
 
     plan: Plan
     results: tuple[MigrationResult, ...] = ()
     dry_run: bool = False
+    previews: tuple[Preview, ...] = ()
+    """What a dry run would apply, in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +219,61 @@ class Rebuilt:
     results: tuple[MigrationResult, ...]
     schemas: tuple[str, ...]
     atomic: bool
+
+
+class LockMode(StrEnum):
+    """The table-level locks, weakest first (section 13.3.1 of the manual)."""
+
+    ACCESS_SHARE = "ACCESS SHARE"
+    ROW_SHARE = "ROW SHARE"
+    ROW_EXCLUSIVE = "ROW EXCLUSIVE"
+    SHARE_UPDATE_EXCLUSIVE = "SHARE UPDATE EXCLUSIVE"
+    SHARE = "SHARE"
+    SHARE_ROW_EXCLUSIVE = "SHARE ROW EXCLUSIVE"
+    EXCLUSIVE = "EXCLUSIVE"
+    ACCESS_EXCLUSIVE = "ACCESS EXCLUSIVE"
+
+    @property
+    def rank(self) -> int:
+        """Give 0 for the weakest, 7 for the strongest."""
+        return list(LockMode).index(self)
+
+    @property
+    def blocks(self) -> str:
+        """Say what other sessions wait for meanwhile."""
+        return _BLOCKED[self]
+
+
+_BLOCKED = {
+    LockMode.ACCESS_SHARE: "blocks only what needs the table alone, such as ALTER TABLE",
+    LockMode.ROW_SHARE: "blocks only what needs the table alone, such as ALTER TABLE",
+    LockMode.ROW_EXCLUSIVE: "blocks CREATE INDEX and ALTER TABLE; reads and writes go on",
+    LockMode.SHARE_UPDATE_EXCLUSIVE: "blocks VACUUM and ALTER TABLE; reads and writes go on",
+    LockMode.SHARE: "blocks writes",
+    LockMode.SHARE_ROW_EXCLUSIVE: "blocks writes",
+    LockMode.EXCLUSIVE: "blocks writes",
+    LockMode.ACCESS_EXCLUSIVE: "blocks reads and writes",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableLock:
+    """A lock on a relation that is there: as the server writes its name."""
+
+    relation: str
+    mode: LockMode
+
+    def __str__(self) -> str:
+        return f"{self.relation}: {self.mode} ({self.mode.blocks})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a trial ran and rolled back: the plan, each file's result, the locks it held."""
+
+    plan: Plan
+    results: tuple[MigrationResult, ...] = ()
+    locks: tuple[TableLock, ...] = ()
 
 
 # --- the target -------------------------------------------------------------------------------
@@ -228,6 +296,15 @@ class Target:
     def __str__(self) -> str:
         place = f"{self.user}@{self.host}:{self.port}" if self.user else f"{self.host}:{self.port}"
         return f"{self.database} at {place} ({self.source})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A server that answers: its version as it writes it, and how long it was waited for."""
+
+    target: Target
+    server_version: str
+    waited_ms: int
 
 
 # --- events -----------------------------------------------------------------------------------

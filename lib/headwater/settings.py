@@ -193,6 +193,14 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
     return settings
 
 
+def duration_of_flag(flag: str, text: str) -> int:
+    """Read the duration that a flag was given, in ms. Raises SettingsError that names the flag."""
+    try:
+        return forms.milliseconds(text)
+    except ValueError as error:
+        raise SettingsError(f"{flag}: {error}") from None
+
+
 class _Sources:
     """The layers of settings, asked in order of precedence; collects everything wrong."""
 

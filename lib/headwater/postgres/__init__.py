@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from headwater.postgres.run import migrate, pending, status
     from headwater.postgres.server import destroy, server_of, stop
     from headwater.postgres.target import choose_target, private_target
+    from headwater.postgres.trial import trial as try_out
+    from headwater.postgres.waiting import wait_for
 
 __all__ = [
     "choose_target",
@@ -24,7 +26,9 @@ __all__ = [
     "server_of",
     "status",
     "stop",
+    "try_out",
     "url_of",
+    "wait_for",
 ]
 
 __getattr__ = exporting(
@@ -40,5 +44,7 @@ __getattr__ = exporting(
     server_of="server",
     status="run",
     stop="server",
+    try_out="trial.trial",
     url_of="psql",
+    wait_for="waiting",
 )

@@ -114,11 +114,15 @@ def is_empty(connection: Connection) -> bool:
     return bool(row and row[0])
 
 
+def is_disposable(connection: Connection) -> bool:
+    """Say whether the connected database is marked, or empty."""
+    with only_catalog_names(connection):
+        return is_marked(connection) or is_empty(connection)
+
+
 def require_disposable(connection: Connection, target: Target) -> None:
     """Raise UnsafeTarget unless the connected database is marked, or empty."""
-    with only_catalog_names(connection):
-        disposable = is_marked(connection) or is_empty(connection)
-    if not disposable:
+    if not is_disposable(connection):
         raise UnsafeTarget(
             f"{target} is not marked as disposable, and it is not empty",
             detail="reset would drop schemas with everything in them; nothing was touched",

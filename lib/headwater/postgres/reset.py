@@ -8,8 +8,7 @@ scratch database; only then are the schemas dropped, in batches, and rebuilt fil
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +29,6 @@ from headwater.errors import (
 from headwater.files.accepted import Accepted
 from headwater.model import (
     Applied,
-    Finished,
     How,
     Migration,
     MigrationFolder,
@@ -38,46 +36,33 @@ from headwater.model import (
     Notify,
     Rebuilt,
     Said,
-    Started,
     Target,
     ignore,
 )
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect, only_catalog_names, pin, pins
+from headwater.postgres.connect import Connection, connect, only_catalog_names, pin
 from headwater.postgres.databases import require_disposable, scratch_database
 from headwater.postgres.dropping import drop_statements, some_tables
 from headwater.postgres.encryption import warn
-from headwater.postgres.job import Job, lock_timeout_of
+from headwater.postgres.job import Job
 from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.outsiders import Outsider, outsiders_now, outsiders_of, require_rebuilt
-from headwater.postgres.patience import NO_LOCK, Patience, patiently
+from headwater.postgres.patience import patiently
 from headwater.postgres.rights import require_able
 from headwater.postgres.run import accept, migrate
-from headwater.postgres.session import FORGET, holds_for_the_transaction
-from headwater.postgres.transaction import (
-    BEGIN,
-    ConnectionLost,
-    Message,
-    roll_back,
-    run_with_record,
-    savepoint_name,
+from headwater.postgres.together import (
+    NEEDS_SEVERAL_TRANSACTIONS,
+    PATIENCE,
+    fits_into_one_transaction,
+    require_sent,
+    run_inside,
+    run_together,
 )
-from headwater.postgres.translate import advice, translated, translation
-from headwater.postgres.wire import send
+from headwater.postgres.transaction import BEGIN, roll_back
+from headwater.postgres.translate import advice, translated
 from headwater.settings import Settings
 
 T = TypeVar("T")
-
-PATIENCE = Patience(attempts=5, first_pause_s=0.2, longest_pause_s=8.0)
-
-# What one transaction may refuse although every file by itself is right.
-_NEEDS_SEVERAL_TRANSACTIONS = (
-    psycopg.errors.UnsafeNewEnumValueUsage,  # ALTER TYPE … ADD VALUE, used by a later file
-    psycopg.errors.OutOfMemory,  # 53200: the lock table is full
-    psycopg.errors.ObjectInUse,  # pending trigger events of an earlier file
-    psycopg.errors.ObjectNotInPrerequisiteState,
-    psycopg.IntegrityError,  # now() is one moment in all files: a unique timestamp
-)
 
 
 class _SeveralTransactionsNeeded(Exception):
@@ -145,7 +130,7 @@ class _Rebuild:
         unknown = [m for m in self.folder.migrations if not _is_known(m, known)]
         checked = {file.migration.version: file for file in accept(unknown)}
         for file in checked.values():
-            if not _fits_into_one_transaction(file):
+            if not fits_into_one_transaction(file):
                 raise _SeveralTransactionsNeeded(
                     MigrationFailed(f"{file.migration.version}.sql sets constraints")
                 )
@@ -182,10 +167,10 @@ class _Rebuild:
         before = history.read_history(connection, self.settings)
         try:
             self._begin(connection, meanwhile=lambda: accepted.extend(self._check_files(before)))
-            results = tuple(self._build(connection, accepted))
+            results = tuple(run_together(connection, self._jobs(accepted)))
             if outsiders:
                 require_rebuilt(outsiders, outsiders_now(connection, outsiders))
-            self._require_sent(connection, b"COMMIT", "committing the reset")
+            require_sent(connection, b"COMMIT", "committing the reset")
         except BaseException as error:
             roll_back(connection)
             if isinstance(error, MigrationFailed):
@@ -203,56 +188,10 @@ class _Rebuild:
         begin = BEGIN + drop_statements(connection, self.settings)
         begin += b"SET LOCAL search_path = '';\n" + history.creation(connection, self.settings)
         begin += _empty_history(self.settings, connection) + b"RESET search_path;\n"
-        self._require_sent(connection, begin, "dropping the schemas", meanwhile=meanwhile)
+        require_sent(connection, begin, "dropping the schemas", meanwhile=meanwhile)
 
-    def _require_sent(
-        self,
-        connection: Connection,
-        message: bytes,
-        doing: str,
-        *,
-        meanwhile: Callable[[], object] | None = None,
-    ) -> None:
-        reply = send(connection, message, meanwhile=meanwhile)
-        if isinstance(reply.error, NO_LOCK):
-            raise reply.error
-        if reply.error is not None:
-            raise translation(reply.error, doing) from reply.error
-
-    def _build(
-        self, connection: Connection, accepted: Sequence[Accepted]
-    ) -> Iterator[MigrationResult]:
-        for index, file in enumerate(accepted, start=1):
-            self.notify(Started(version=file.migration.version, index=index, total=len(accepted)))
-            result = self._run_inside(connection, file)
-            self.notify(Finished(result=result))
-            yield result
-
-    def _run_inside(self, connection: Connection, file: Accepted) -> MigrationResult:
-        """Run one file inside the reset's transaction, then make its session forget it."""
-        begun = time.monotonic()
-        job = Job(file=file, settings=self.settings, notify=self.notify)
-        timeout_ms = lock_timeout_of(file.migration, self.settings)
-        name = savepoint_name()
-        message = Message.of_file(
-            job,
-            before=b"SET lock_timeout = %d; SAVEPOINT %s;\n" % (timeout_ms, name),
-            after=_CHECK_WHAT_IS_DEFERRED % ((name,) * 4),
-        )
-        forget = FORGET + pins(connection, lock_timeout_ms=self.settings.lock_timeout_ms)
-        try:
-            ran = run_with_record(connection, job, message, then=forget)
-        except ConnectionLost as failure:
-            raise MigrationFailed(
-                f"{file.migration.version}.sql: the connection was lost; nothing changed",
-                detail=str(failure).strip(),
-                hint="run invoke reset again",
-            ) from failure.error
-        return MigrationResult(
-            version=file.migration.version,
-            duration_ms=round((time.monotonic() - begun) * 1_000),
-            statements=ran.statements,
-        )
+    def _jobs(self, accepted: Sequence[Accepted]) -> list[Job]:
+        return [Job(file=file, settings=self.settings, notify=self.notify) for file in accepted]
 
     # --- in several transactions --------------------------------------------------------------
 
@@ -280,13 +219,13 @@ class _Rebuild:
         extension or a publication that a file makes is there already, and would end the rebuild
         when everything is dropped.
         """
-        beginning = list(itertools.takewhile(_fits_into_one_transaction, accepted))
+        beginning = list(itertools.takewhile(fits_into_one_transaction, accepted))
         try:
             self._begin(connection)
-            for file in beginning:
-                self._run_inside(connection, file)
+            for job in self._jobs(beginning):
+                run_inside(connection, job)
         except HeadwaterError as error:
-            if not isinstance(error.__cause__, _NEEDS_SEVERAL_TRANSACTIONS):
+            if not isinstance(error.__cause__, NEEDS_SEVERAL_TRANSACTIONS):
                 error.hint = f"nothing changed in {self.target.database}; {_REPEATABLE}"
                 raise
         finally:
@@ -354,7 +293,7 @@ class _Rebuild:
             # Never a history that says of dropped tables that they are there.
             message = _empty_history(self.settings, connection) + message
         try:
-            self._require_sent(connection, b"BEGIN;" + message + b"COMMIT", "dropping the schemas")
+            require_sent(connection, b"BEGIN;" + message + b"COMMIT", "dropping the schemas")
         except BaseException:
             roll_back(connection)
             raise
@@ -396,19 +335,6 @@ def _is_known(migration: Migration, known: Mapping[str, str]) -> bool:
     )
 
 
-def _fits_into_one_transaction(file: Accepted) -> bool:
-    return file.migration.transactional and not holds_for_the_transaction(file.script)
-
-
-# What the file has deferred is run here, so that its violations are its own, and taken back: it
-# runs again at COMMIT, and a later file finds its constraints as deferred as in production.
-# (SET CONSTRAINTS itself would hold until the end of the transaction.)
-_CHECK_WHAT_IS_DEFERRED = b"""\
-SAVEPOINT %s_deferred; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO %s_deferred;
-RELEASE %s_deferred; RELEASE %s;
-"""
-
-
 def _not_rehearsed(error: TargetError, because: HeadwaterError | None) -> HeadwaterError:
     """Choose what to tell where no scratch database can be made: the first error, if any."""
     if because is None:
@@ -423,7 +349,7 @@ def _not_rehearsed(error: TargetError, because: HeadwaterError | None) -> Headwa
 
 def _raise_if_several_needed(error: BaseException) -> None:
     cause = error.__cause__
-    if isinstance(error, HeadwaterError) and isinstance(cause, _NEEDS_SEVERAL_TRANSACTIONS):
+    if isinstance(error, HeadwaterError) and isinstance(cause, NEEDS_SEVERAL_TRANSACTIONS):
         raise _SeveralTransactionsNeeded(error) from error
 
 

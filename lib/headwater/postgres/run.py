@@ -93,17 +93,20 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
 
     In order: connect, read history, plan; when something is pending: require what a run needs of
     the target, lock, read history again, check every pending file, run one after the other.
-    Nothing runs when anything is wrong. `dry_run` stops before the lock; `locked` says that the
-    caller holds it already. After a failure the earlier files stay applied and recorded, and the
-    failed one is as if it had never been tried (a no-transaction file: HalfDone says how far it
-    came).
+    Nothing runs when anything is wrong. `dry_run` only looks, with the same checks (preview.py);
+    `locked` says that the caller holds the lock already. After a failure the earlier files stay
+    applied and recorded, and the failed one is as if it had never been tried (a no-transaction
+    file: HalfDone says how far it came).
     """
+    if dry_run:
+        from headwater.postgres.preview import preview
+
+        return preview(target, folder, settings, to=to, out_of_order=out_of_order)
     with connect(target, purpose="migrate", impatient=True) as connection:
         first = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
         require_no_problems(first)
-        if not first.steps or dry_run:
-            accept(first.steps)
-            return Migrated(plan=first, dry_run=dry_run)
+        if not first.steps:
+            return Migrated(plan=first)
         # Only now: a run with nothing to do loads neither the runners nor the parser.
         from headwater.postgres.lock import migration_lock
         from headwater.postgres.rights import require_able

@@ -233,7 +233,7 @@ class Message:
         if not judged.kept:
             raise MigrationFailed(
                 f"{name}: {NOT_KEPT}; a rule, a trigger or the file took it away",
-                hint=_after_failure(self.job, error),
+                hint=_after_failure(self.job),
             )
         if not judged.locked:
             raise LockBusy(

@@ -12,15 +12,19 @@ from typing import Any, TypeAlias
 
 from headwater.errors import FilesError, HeadwaterError
 from headwater.model import (
+    Answered,
     Entry,
     Finding,
     Migrated,
     MigrationResult,
     Plan,
+    Preview,
     Rebuilt,
     Severity,
     State,
+    TableLock,
     Target,
+    Tried,
     caret,
     plural,
 )
@@ -119,10 +123,8 @@ def target_json(target: Target) -> Json:
 
 def migrated_lines(outcome: Migrated) -> Iterator[Line]:
     """Tell what migrate did, or would do."""
-    applied = sum(entry.applied is not None for entry in outcome.plan.entries)
-    if outcome.dry_run and outcome.plan.steps:
-        yield Line(f"would apply {plural(len(outcome.plan.steps), 'migration')}:")
-        yield from (Line(f"  {step.version}") for step in outcome.plan.steps)
+    if outcome.previews:
+        yield from _preview_lines(outcome.previews)
     elif outcome.results:
         yield Line(
             f"applied {plural(len(outcome.results), 'migration')} "
@@ -130,16 +132,91 @@ def migrated_lines(outcome: Migrated) -> Iterator[Line]:
             "green",
         )
     else:
-        yield Line(f"nothing to do: {plural(applied, 'migration')} applied", "green")
+        yield _nothing_to_do(outcome.plan)
+
+
+def _nothing_to_do(plan: Plan) -> Line:
+    applied = sum(entry.applied is not None for entry in plan.entries)
+    return Line(f"nothing to do: {plural(applied, 'migration')} applied", "green")
+
+
+def _preview_lines(previews: Sequence[Preview]) -> Iterator[Line]:
+    """List what would be applied, then show each file, with what goes before and behind it."""
+    yield Line(f"would apply {plural(len(previews), 'migration')}:")
+    yield from (Line(f"  {preview.version}") for preview in previews)
+    for preview in previews:
+        how = "" if preview.transactional else ", without a transaction, statement by statement"
+        yield Line("")
+        yield Line(f"-- {preview.version}.sql{how}", "bold")
+        yield from (Line(text) for text in preview.sql.splitlines())
+        if preview.post_conditions:
+            yield Line(f"-- {preview.version}.verify.sql: must hold then", "bold")
+            yield from (Line(f"--   {sentence}") for sentence in preview.post_conditions)
 
 
 def migrated_json(outcome: Migrated) -> Json:
     """Give what migrate did as JSON."""
     return {
         "dry_run": outcome.dry_run,
+        "trial": False,
         "plan": [step.version for step in outcome.plan.steps],
+        "files": [_preview_json(preview) for preview in outcome.previews],
         "migrations": [result_json(result) for result in outcome.results],
+        "locks": [],
     }
+
+
+def _preview_json(preview: Preview) -> Json:
+    return {
+        "version": preview.version,
+        "transaction": preview.transactional,
+        "sql": preview.sql,
+        "post_conditions": list(preview.post_conditions),
+    }
+
+
+def tried_lines(outcome: Tried) -> Iterator[Line]:
+    """Tell what a trial ran, how long each file took, and whom it would have kept waiting."""
+    if not outcome.results:
+        yield _nothing_to_do(outcome.plan)
+        return
+    width = max(len(result.version) for result in outcome.results)
+    for result in outcome.results:
+        yield Line(f"  {result.version:<{width}}  {result.duration_ms} ms")
+    for lock in outcome.locks:
+        yield Line(f"  held {lock}", "yellow")
+    yield Line(
+        f"tried {plural(len(outcome.results), 'migration')} in {_total_ms(outcome.results)} ms "
+        "and rolled back; nothing was kept",
+        "green",
+    )
+
+
+def tried_json(outcome: Tried) -> Json:
+    """Give what a trial did as JSON, in the fields of migrate."""
+    return {
+        "dry_run": False,
+        "trial": True,
+        "plan": [step.version for step in outcome.plan.steps],
+        "files": [],
+        "migrations": [result_json(result) for result in outcome.results],
+        "locks": [_lock_json(lock) for lock in outcome.locks],
+    }
+
+
+def _lock_json(lock: TableLock) -> Json:
+    return {"relation": lock.relation, "mode": lock.mode.value, "blocks": lock.mode.blocks}
+
+
+def answered_lines(outcome: Answered) -> Iterator[Line]:
+    """Say that the server answers."""
+    after = f" after {outcome.waited_ms / 1000:.1f} s" if outcome.waited_ms >= 1_000 else ""
+    yield Line(f"PostgreSQL {outcome.server_version} answers{after}", "green")
+
+
+def answered_json(outcome: Answered) -> Json:
+    """Give what answered as JSON."""
+    return {"server_version": outcome.server_version, "waited_ms": outcome.waited_ms}
 
 
 def rebuilt_lines(outcome: Rebuilt) -> Iterator[Line]:
@@ -228,7 +305,9 @@ Forms: TypeAlias = tuple[Callable[[Any], Iterator[Line]], Callable[[Any], Json]]
 
 # Which form belongs to which outcome of a task; those of verify and lint are in `judged`.
 FORMS: dict[type, Forms] = {
+    Answered: (answered_lines, answered_json),
     Migrated: (migrated_lines, migrated_json),
     Plan: (status_lines, status_json),
     Rebuilt: (rebuilt_lines, rebuilt_json),
+    Tried: (tried_lines, tried_json),
 }

@@ -115,9 +115,10 @@ def onboarded_lines(outcome: Onboarded) -> Iterator[Line]:
 
 def onboarded_json(outcome: Onboarded) -> Json:
     """Give what onboard did as JSON."""
+    migrated = migrated_json(outcome.migrated)
     return {
         "dotenv_written": outcome.dotenv,
-        **migrated_json(outcome.migrated),
+        **{name: migrated[name] for name in ("dry_run", "plan", "migrations")},
         **verification_json(outcome.verification),
     }
 
