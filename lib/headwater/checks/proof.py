@@ -22,11 +22,12 @@ from headwater.checks.rebuilding import (
     apply_files,
     built_snapshot,
     drift_between,
+    failure_line,
     place_for,
     snapshot_of,
 )
 from headwater.checks.scratch import ScratchServer
-from headwater.errors import FilesError, HeadwaterError, TargetError, Unreachable
+from headwater.errors import HeadwaterError, TargetError, Unreachable
 from headwater.files.accepted import Accepted
 from headwater.files.refusals import check_all
 from headwater.files.sentences import Sentence, read_sentences
@@ -228,7 +229,7 @@ def _built(case: _Case, place: ScratchServer, actual: Snapshot) -> Rebuild:
     except HeadwaterError as error:
         if isinstance(error, Unreachable) and case.connection.closed:
             raise
-        return replace(found, line=_failure(error))
+        return replace(found, line=failure_line(error))
     return found
 
 
@@ -238,25 +239,6 @@ def _success(case: _Case) -> CheckLine:
         name="rebuild",
         outcome=Outcome.OK,
         summary=f"{count} migrations build a database from nothing",
-    )
-
-
-def _failure(error: HeadwaterError) -> CheckLine:
-    """Turn an error of the rebuild into its line: the files are at fault, or the place is."""
-    if isinstance(error, FilesError):
-        return CheckLine(
-            name="rebuild",
-            outcome=Outcome.FAILED,
-            summary=error.message,
-            findings=error.findings,
-        )
-    at_fault = not isinstance(error, TargetError)
-    finding = Finding(rule=error.code, message=error.message, hint=error.hint, source=error.detail)
-    return CheckLine(
-        name="rebuild",
-        outcome=Outcome.FAILED if at_fault else Outcome.IMPOSSIBLE,
-        summary="it fails" if at_fault else "not possible: the scratch database cannot be used",
-        findings=(finding,),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from headwater.checks.scratch import ScratchServer, scratch_server
-from headwater.errors import TargetError
+from headwater.errors import FilesError, HeadwaterError, TargetError
 from headwater.files.accepted import Accepted
 from headwater.files.serverwide import escaping
 from headwater.model import Finding, MigrationFolder, Notify, Target, ignore
@@ -130,4 +130,23 @@ def drift_line(
         outcome=Outcome.FOUND if changes else Outcome.OK,
         summary=summary,
         changes=changes,
+    )
+
+
+def failure_line(error: HeadwaterError) -> CheckLine:
+    """Turn an error of the rebuild into its line: the files are at fault, or the place is."""
+    if isinstance(error, FilesError):
+        return CheckLine(
+            name="rebuild",
+            outcome=Outcome.FAILED,
+            summary=error.message,
+            findings=error.findings,
+        )
+    at_fault = not isinstance(error, TargetError)
+    finding = Finding(rule=error.code, message=error.message, hint=error.hint, source=error.detail)
+    return CheckLine(
+        name="rebuild",
+        outcome=Outcome.FAILED if at_fault else Outcome.IMPOSSIBLE,
+        summary="it fails" if at_fault else "not possible: the scratch database cannot be used",
+        findings=(finding,),
     )
