@@ -113,7 +113,8 @@ FORMS = {
     "more columns": "create table schema_migrations (version text primary key, filename text, "
     "applied_at timestamptz, author text not null)",
     "under a view": "create table schema_migrations (version text primary key, filename text, "
-    "applied_at timestamptz); create view seen as select version, applied_at from schema_migrations",
+    "applied_at timestamptz); create view seen as "
+    "select version, applied_at from schema_migrations",
 }
 WHEN = "2024-05-06 07:08:09"
 
@@ -125,7 +126,7 @@ def older_table(target: Target, form: str, *, filled: bool = True) -> None:
         query(
             target,
             f"insert into schema_migrations (version, filename, applied_at{author}) "
-            f"values ('1', '{INIT}.sql', '{WHEN}'{author and ', %s' % repr('ann')})",
+            f"values ('1', '{INIT}.sql', '{WHEN}'{", 'ann'" if author else ''})",
         )
 
 
