@@ -121,12 +121,12 @@ WHEN = "2024-05-06 07:08:09"
 
 def older_table(target: Target, form: str, *, filled: bool = True) -> None:
     query(target, FORMS[form])
-    author = ", author" if form == "more columns" else ""
+    author, ann = (", author", ", 'ann'") if form == "more columns" else ("", "")
     if filled:
         query(
             target,
             f"insert into schema_migrations (version, filename, applied_at{author}) "
-            f"values ('1', '{INIT}.sql', '{WHEN}'{", 'ann'" if author else ''})",
+            f"values ('1', '{INIT}.sql', '{WHEN}'{ann})",
         )
 
 

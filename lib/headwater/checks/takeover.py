@@ -51,6 +51,7 @@ from headwater.postgres.databases import scratch_database
 from headwater.postgres.older import changed_meanwhile, convert, files_of, read_older
 from headwater.postgres.plan import files_of_renamed, is_cosmetic, make_plan, rows_of_renamed
 from headwater.postgres.run import accept, plan_for
+from headwater.postgres.translate import translated
 from headwater.settings import Settings
 from headwater.verdicts import Baselined, CheckLine, Outcome, Repair, Repaired
 
@@ -87,7 +88,10 @@ class _Case:
         )
         versions = [file.migration.version for file in files]
         self.notify(Said(message="building a scratch database from the files"))
-        with scratch_database(place.target, like=self.connection) as scratch:
+        with (
+            translated("building from nothing"),
+            scratch_database(place.target, like=self.connection) as scratch,
+        ):
             try:
                 expected = built_snapshot(self.folder, self.settings, scratch, versions)
             except HeadwaterError as error:
