@@ -132,6 +132,53 @@ def new(c: Context, name: str, json: bool = False) -> None:
         report.say(f"note: {written.note}", style="yellow", stderr=True)
 
 
+# --- history ----------------------------------------------------------------------------------
+
+
+@task(positional=["version"], help={"version": "the file that was edited or renamed", **JSON})
+def repair(c: Context, version: str, json: bool = False) -> None:
+    """Let history agree with an edited or renamed file, where that is proved to be right."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        repaired = checks.repair(target, folder, settings, version, notify=notify)
+    code = repaired.exit_code
+    report.show("history.repair", repaired, target=target, json=json, ok=code == 0)
+    exit_with(code)
+
+
+@task(
+    positional=["version"],
+    help={
+        "version": "the file whose effects are there already",
+        "confirm": "the database's name, typed in full, unless it is disposable",
+        **JSON,
+    },
+)
+def mark(c: Context, version: str, confirm: str = "", json: bool = False) -> None:
+    """Record one pending file as applied, without running it."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        marked = postgres.mark(target, folder, settings, version, confirm=confirm, notify=notify)
+    report.show("history.mark", marked, target=target, json=json)
+
+
+@task(
+    positional=["version"],
+    help={"version": "the last file that the database was built from", **JSON},
+)
+def baseline(c: Context, version: str, json: bool = False) -> None:
+    """Take over a database that was built by other means, once it is proved to be the same."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        baselined = checks.baseline(target, folder, settings, version, notify=notify)
+    code = baselined.exit_code
+    report.show("history.baseline", baselined, target=target, json=json, ok=code == 0)
+    exit_with(code)
+
+
 # --- the database -----------------------------------------------------------------------------
 
 
@@ -254,6 +301,7 @@ namespace = with_full_names(
         onboard,
         test,
         Collection("migration", new),
+        Collection("history", repair, mark, baseline),
         Collection("db", start, stop, destroy, url, psql, disposable),
         Collection("dev", check),
     )

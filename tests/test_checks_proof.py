@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from headwater.checks import proof
-from headwater.checks.proof import drift_line, order_of_history, verify
+from headwater.checks import proof, rebuilding
+from headwater.checks.proof import order_of_history, verify
+from headwater.checks.rebuilding import drift_line
 from headwater.errors import Unreachable
 from headwater.files.read import read_folder
 from headwater.files.sentences import Sentences, read_sentences
@@ -532,7 +533,8 @@ def losing(monkeypatch: pytest.MonkeyPatch, *, which: str) -> None:
                 end_sessions(target)
             yield connection
 
-    monkeypatch.setattr(proof, "connect", open_and_lose)
+    for module in (proof, rebuilding):
+        monkeypatch.setattr(module, "connect", open_and_lose)
 
 
 def test_a_target_that_is_lost_at_once_is_unreachable(

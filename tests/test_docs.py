@@ -16,7 +16,7 @@ from headwater.errors import HeadwaterError
 from headwater.model import How, Severity, State, Target
 from headwater.report import workflow
 from headwater.settings import LIBPQ_KEYWORDS, VARIABLES, Settings
-from headwater.verdicts import ChangeKind, Outcome
+from headwater.verdicts import ChangeKind, Outcome, Repair
 from tests.projects import Project, make_project
 from tests.support import query
 
@@ -173,6 +173,8 @@ def test_words_of_a_closed_set_are_all_listed() -> None:
     assert set(cells["severity"]) == {severity.value for severity in Severity}
     cells = {row[0].strip("`"): codes(row[1]) for row in rows(section(parts, "An entry"))}
     assert set(cells["how"]) == {how.value for how in How}
+    cells = {row[0].strip("`"): codes(row[1]) for row in rows(section(parts, "history.repair"))}
+    assert set(cells["repair"]) == {repair.value for repair in Repair}
     states = [codes(row[0])[0] for row in rows(section("docs/migration-files.md", "History"))]
     assert {state.value for state in State} <= set(states)
 
@@ -281,6 +283,14 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     project.write({"migrations/20240201_index.sql": f"-- edited\n{INDEX}"})
     seen |= require_task(project.invoke("status --json").json, "status", target=True)
     require_error(project.invoke("migrate --json", code=2).json, "migrate", "history")
+    repaired = project.invoke("history.repair 20240201_index --json").json
+    require_task(repaired, "history.repair", target=True)
+    project.write({"migrations/20240301_more.sql": "create table app.more ();\n"})
+    marked = project.invoke("history.mark 20240301_more --json").json
+    require_task(marked, "history.mark", target=True)
+    project.write({"migrations/20240401_most.sql": "create table app.most ();\n"})
+    baseline = project.invoke("history.baseline 20240401_most --json", code=1).json
+    seen |= require_task(baseline, "history.baseline", target=True)
     wrong = project.invoke("db.disposable another --json", code=2).json
     require_error(wrong, "db.disposable", "unsafe-target")
     assert seen == set(PARTS), "a part was never seen"

@@ -11,7 +11,13 @@ from headwater.errors import HistoryError
 from headwater.files.grammar import parse
 from headwater.files.text import checksum
 from headwater.model import Applied, Directive, Migration, Plan, State
-from headwater.postgres.plan import make_plan, require_no_problems
+from headwater.postgres.plan import (
+    ADVICE,
+    files_of_renamed,
+    make_plan,
+    require_no_problems,
+    rows_of_renamed,
+)
 
 OLD, MIDDLE, NEW = "20240101_old", "20240201_middle", "20240301_new"
 
@@ -147,6 +153,71 @@ def test_an_edit_of_comments_and_blanks_is_told_apart(text: str, cosmetic: bool)
 def test_an_edit_is_not_called_cosmetic_where_history_has_no_tokens() -> None:
     [problem] = make_plan([file(OLD, "select  1")], [row(OLD, "select 1")]).problems
     assert "only" not in problem.message
+
+
+def test_an_edit_of_comments_is_sent_to_repair_and_a_real_one_to_a_new_migration() -> None:
+    applied = row(OLD, "select 1", tokens=parse("select 1").token_checksum)
+    [cosmetic] = make_plan([file(OLD, "select 1 -- why")], [applied]).problems
+    assert cosmetic.hint.startswith(f"invoke history.repair {OLD} accepts it")
+    [real] = make_plan([file(OLD, "select 2")], [applied]).problems
+    assert real.hint.startswith("restore the file as it was applied")
+    assert f"invoke history.repair {OLD}" in real.hint
+
+
+@pytest.mark.parametrize(
+    "checksum",
+    ["sha256-2:" + "0" * 64, "blake3-1:" + "0" * 64, "sha256:" + "0" * 64, "sha256-1:", "", "x"],
+)
+def test_a_checksum_of_an_unknown_rule_is_no_edit(checksum: str) -> None:
+    plan = make_plan([file(OLD)], [Applied(version=OLD, checksum=checksum)])
+    assert states(plan) == {OLD: State.UNKNOWN_RULE}
+    assert steps(plan) == []
+    assert_one_problem(plan, OLD, "a rule that this Headwater does not know", "a newer Headwater")
+    assert plan.problems[0].rule == "history-unknown-rule"
+    assert checksum[:16] in plan.problems[0].message
+
+
+def test_a_checksum_of_the_known_rule_that_differs_is_an_edit() -> None:
+    plan = make_plan([file(OLD)], [Applied(version=OLD, checksum="sha256-1:" + "0" * 64)])
+    assert states(plan) == {OLD: State.EDITED}
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        (State.EDITED, "invoke history.repair"),
+        (State.UNKNOWN_RULE, "invoke history.repair"),
+        (State.RENAMED, "invoke history.repair"),
+        (State.HALF_DONE, "invoke history.mark"),
+        (State.OUT_OF_ORDER, "invoke migrate --out-of-order"),
+        (State.MISSING, "version control"),
+        (State.NEWER, "pull"),
+    ],
+)
+def test_each_state_that_stops_has_one_line_of_advice(state: State, command: str) -> None:
+    assert command in ADVICE[state]
+    assert "\n" not in ADVICE[state]
+
+
+def test_every_state_but_the_sound_ones_has_advice() -> None:
+    assert set(ADVICE) == set(State) - {State.APPLIED, State.PENDING}
+
+
+def test_the_files_and_rows_of_a_rename_find_each_other() -> None:
+    copies = [file("20240102_one", "select 1"), file("20240103_two", "select 1")]
+    plan = make_plan([*copies, file(MIDDLE)], [row(OLD, "select 1"), row(NEW)])
+    assert [f.version for f in files_of_renamed(plan, row(OLD, "select 1"))] == [
+        "20240102_one",
+        "20240103_two",
+    ]
+    assert files_of_renamed(plan, row(NEW)) == ()
+    assert [r.version for r in rows_of_renamed(plan, copies[0])] == [OLD]
+    assert rows_of_renamed(plan, file(MIDDLE)) == ()
+
+
+def test_a_copy_of_a_file_that_is_still_there_is_no_rename_of_it() -> None:
+    plan = make_plan([file(OLD, "select 1"), file(NEW, "select 1")], [row(OLD, "select 1")])
+    assert rows_of_renamed(plan, file(NEW, "select 1")) == ()
 
 
 def test_a_deleted_file_is_missing() -> None:

@@ -153,6 +153,7 @@ class State(StrEnum):
     APPLIED = "applied"
     PENDING = "pending"
     EDITED = "edited"
+    UNKNOWN_RULE = "unknown rule"
     MISSING = "missing"
     RENAMED = "renamed"
     OUT_OF_ORDER = "out of order"

@@ -1,4 +1,4 @@
-"""The values of verify and lint: what was proved, what differs, what was found.
+"""The values of verify, lint and the repair of history: what was proved, what differs.
 
 Apart from `model`, because most runs have no use for them, and making a class takes its time.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from headwater.model import Finding, Severity
+from headwater.model import Finding, Severity, State
 
 # --- schema -----------------------------------------------------------------------------------
 
@@ -89,3 +89,60 @@ class Linted:
     def exit_code(self, fail_on: Severity) -> int:
         """Give 1 when a finding is at or above a severity, else 0."""
         return int(any(finding.severity.rank >= fail_on.rank for finding in self.findings))
+
+
+# --- history ----------------------------------------------------------------------------------
+
+
+class Repair(StrEnum):
+    """What a repair found, and did."""
+
+    NOTHING = "nothing to repair"
+    COSMETIC = "comments and blanks only"
+    RENAMED = "renamed"
+    SAME_SCHEMA = "same schema"
+    ANOTHER_SCHEMA = "another schema"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repaired:
+    """What `history.repair` did about one version; `proof` is the rebuild, where it took one."""
+
+    version: str
+    repair: Repair
+    now: str
+    """The version that history knows it by from now on."""
+    proof: CheckLine | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Say whether history was changed."""
+        return self.repair not in (Repair.NOTHING, Repair.ANOTHER_SCHEMA)
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when the repair was not proved to be right, else 0."""
+        return int(self.repair is Repair.ANOTHER_SCHEMA)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Marked:
+    """The version that `history.mark` recorded, and how it stood before."""
+
+    version: str
+    was: State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baselined:
+    """What `history.baseline` recorded, after the proof; `kept` are rows of an older table."""
+
+    version: str
+    recorded: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    proof: CheckLine | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when the database is not what the files build, else 0."""
+        return int(self.proof is not None and self.proof.outcome is not Outcome.OK)

@@ -1,4 +1,4 @@
-"""What is proved and measured: verify and lint."""
+"""What is proved and measured: verify, lint, and claims about what is applied."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,15 @@ from headwater.lazy import exporting
 if TYPE_CHECKING:
     from headwater.checks.linting import lint, severity
     from headwater.checks.proof import verify
+    from headwater.checks.takeover import baseline, repair
 
-__all__ = ["lint", "severity", "verify"]
+__all__ = ["baseline", "lint", "repair", "severity", "verify"]
 
-__getattr__ = exporting(__name__, lint="linting", severity="linting", verify="proof")
+__getattr__ = exporting(
+    __name__,
+    baseline="takeover",
+    lint="linting",
+    repair="takeover",
+    severity="linting",
+    verify="proof",
+)

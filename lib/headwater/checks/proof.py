@@ -17,12 +17,20 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from headwater.checks.linting import lint
-from headwater.checks.scratch import ScratchServer, scratch_server
-from headwater.errors import FilesError, HeadwaterError, TargetError, Unreachable
+from headwater.checks.rebuilding import (
+    NoPlace,
+    apply_files,
+    built_snapshot,
+    drift_between,
+    failure_line,
+    place_for,
+    snapshot_of,
+)
+from headwater.checks.scratch import ScratchServer
+from headwater.errors import HeadwaterError, TargetError, Unreachable
 from headwater.files.accepted import Accepted
 from headwater.files.refusals import check_all
 from headwater.files.sentences import Sentence, read_sentences
-from headwater.files.serverwide import escaping
 from headwater.model import (
     Applied,
     Finding,
@@ -38,14 +46,13 @@ from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import scratch_database
 from headwater.postgres.encryption import warn
 from headwater.postgres.pooler import require_own_session
-from headwater.postgres.run import migrate, plan_for
+from headwater.postgres.run import plan_for
 from headwater.postgres.sentences import ask
 from headwater.postgres.translate import translated
-from headwater.schema.diff import compare, unmanaged_schemas
-from headwater.schema.reparse import reparsed
-from headwater.schema.snapshot import Snapshot, read_snapshot
+from headwater.schema.diff import compare
+from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
-from headwater.verdicts import Change, CheckLine, Linted, Outcome, Verification
+from headwater.verdicts import CheckLine, Linted, Outcome, Verification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,20 +197,11 @@ def _rebuild(case: _Case) -> Rebuild:
     """Choose a place, and build there, unless the files must not run; say why when they do not."""
     if case.files.line.outcome is not Outcome.OK:
         return _not_built("the files have problems", Outcome.SKIPPED)
-    place = scratch_server(case.connection, case.target, case.settings, case.notify)
-    if isinstance(place, str):
-        return _not_built(f"not possible: {place}", Outcome.IMPOSSIBLE)
-    escapes = [
-        finding
-        for file in case.files.accepted
-        for finding in escaping(file.script, f"{file.migration.version}.sql", roles=not place.ours)
-    ]
-    if escapes:
-        given_up = _not_built(
-            "not possible: the files reach beyond their database", Outcome.IMPOSSIBLE
-        )
-        return replace(given_up, line=replace(given_up.line, findings=tuple(escapes)))
-    actual = _snapshot(case.connection, case.settings)
+    place = place_for(case.connection, case.target, case.settings, case.files.accepted, case.notify)
+    if isinstance(place, NoPlace):
+        given_up = _not_built(f"not possible: {place.why}", Outcome.IMPOSSIBLE)
+        return replace(given_up, line=replace(given_up.line, findings=place.findings))
+    actual = snapshot_of(case.connection, case.settings)
     case.notify(Said(message="building a scratch database from the files"))
     return _built(case, place, actual)
 
@@ -229,13 +227,13 @@ def _built(case: _Case, place: ScratchServer, actual: Snapshot) -> Rebuild:
             scratch_database(place.target, like=case.connection) as scratch,
         ):
             expected = _build_applied(case, scratch)
-            drift = _compared(case, scratch, expected, actual)
+            drift = drift_between(expected, actual, scratch=scratch, settings=case.settings)
             found = replace(found, drift=drift, order=_order(case, place, expected))
             found = replace(found, broken=_build_pending(case, scratch), line=_success(case))
     except HeadwaterError as error:
         if isinstance(error, Unreachable) and case.connection.closed:
             raise
-        return replace(found, line=_failure(error))
+        return replace(found, line=failure_line(error))
     return found
 
 
@@ -248,97 +246,19 @@ def _success(case: _Case) -> CheckLine:
     )
 
 
-def _failure(error: HeadwaterError) -> CheckLine:
-    """Turn an error of the rebuild into its line: the files are at fault, or the place is."""
-    if isinstance(error, FilesError):
-        return CheckLine(
-            name="rebuild",
-            outcome=Outcome.FAILED,
-            summary=error.message,
-            findings=error.findings,
-        )
-    at_fault = not isinstance(error, TargetError)
-    finding = Finding(rule=error.code, message=error.message, hint=error.hint, source=error.detail)
-    return CheckLine(
-        name="rebuild",
-        outcome=Outcome.FAILED if at_fault else Outcome.IMPOSSIBLE,
-        summary="it fails" if at_fault else "not possible: the scratch database cannot be used",
-        findings=(finding,),
-    )
-
-
 def _build_applied(case: _Case, scratch: Target) -> Snapshot:
     """Build what history says is applied, in the order of names, and read what that gives."""
-    _apply(case, scratch, [entry.version for entry in case.plan.entries if entry.applied])
-    with connect(scratch, purpose="verify") as built:
-        return _snapshot(built, case.settings)
+    applied = [entry.version for entry in case.plan.entries if entry.applied]
+    return built_snapshot(case.folder, case.settings, scratch, applied)
 
 
 def _build_pending(case: _Case, scratch: Target) -> tuple[Finding, ...]:
     """Build what is left, and give the checks that do not hold of the finished schema."""
-    _apply(case, scratch, [migration.version for migration in case.folder.migrations])
+    everything = [migration.version for migration in case.folder.migrations]
+    apply_files(case.folder, case.settings, scratch, everything)
     with connect(scratch, purpose="verify") as built:
         _prepare(built, case.settings)
         return _broken(built, case.files.sentences)
-
-
-def _apply(case: _Case, scratch: Target, versions: Sequence[str]) -> None:
-    """Apply the files of some versions that are not applied yet, in the order of names.
-
-    One that is out of order is a problem of the target's history; here everything is new.
-    """
-    chosen = frozenset(versions)
-    files = tuple(m for m in case.folder.migrations if m.version in chosen)
-    if files:
-        part = replace(case.folder, migrations=files)
-        migrate(scratch, part, case.settings, out_of_order=chosen)
-
-
-def _snapshot(connection: Connection, settings: Settings) -> Snapshot:
-    with translated("reading the catalogue"):
-        return read_snapshot(connection, history_table=settings.history)
-
-
-# --- drift ------------------------------------------------------------------------------------
-
-
-def _compared(case: _Case, scratch: Target, expected: Snapshot, actual: Snapshot) -> CheckLine:
-    schemas = case.settings.schemas
-    changes = compare(expected, actual, schemas=schemas)
-    if changes:
-        with connect(scratch, purpose="verify") as built, translated("comparing expressions"):
-            changes = reparsed(built, changes, expected)
-    return drift_line(
-        changes,
-        unmanaged=unmanaged_schemas(expected, actual, schemas),
-        unreadable=expected.unreadable | actual.unreadable,
-    )
-
-
-def drift_line(
-    changes: tuple[Change, ...],
-    *,
-    unmanaged: Sequence[str] = (),
-    unreadable: frozenset[str] = frozenset(),
-) -> CheckLine:
-    """Tell of the differences, of the schemas that nobody manages, and of what was not seen.
-
-    `unreadable` are columns of catalogues that the role may not read, as `catalogue.column`.
-    """
-    summary = "the database is what the files build"
-    if changes:
-        summary = f"{len(changes)} difference{'s' * (len(changes) > 1)} between database and files"
-    if unmanaged:
-        summary += f" (not managed: {', '.join(unmanaged)})"
-    if unreadable:
-        unseen = sorted({column.partition(".")[0] for column in unreadable})
-        summary += f"; a weaker proof: the role may not read all of {', '.join(unseen)}"
-    return CheckLine(
-        name="drift",
-        outcome=Outcome.FOUND if changes else Outcome.OK,
-        summary=summary,
-        changes=changes,
-    )
 
 
 # --- the order of history ---------------------------------------------------------------------
@@ -367,9 +287,8 @@ def _order(case: _Case, place: ScratchServer, by_name: Snapshot) -> tuple[Findin
     try:
         with scratch_database(place.target, like=case.connection) as scratch:
             for last in _last_of_runs(history):
-                _apply(case, scratch, history[: last + 1])
-            with connect(scratch, purpose="verify") as built:
-                by_history = _snapshot(built, case.settings)
+                apply_files(case.folder, case.settings, scratch, history[: last + 1])
+            by_history = built_snapshot(case.folder, case.settings, scratch, history)
     except HeadwaterError as error:
         if isinstance(error, TargetError):
             raise

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from headwater.lazy import exporting
 
 if TYPE_CHECKING:
+    from headwater.postgres.bookkeeping import mark
     from headwater.postgres.databases import dispose
     from headwater.postgres.psql import run_psql, url_of
     from headwater.postgres.reset import reset as rebuild
@@ -18,6 +19,7 @@ __all__ = [
     "choose_target",
     "destroy",
     "dispose",
+    "mark",
     "migrate",
     "pending",
     "private_target",
@@ -36,6 +38,7 @@ __getattr__ = exporting(
     choose_target="target",
     destroy="server",
     dispose="databases",
+    mark="bookkeeping",
     migrate="run",
     pending="run",
     private_target="target",

@@ -7,6 +7,8 @@ Both are bookkeeping, named in full in every statement, and never drift.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from psycopg import sql
 from psycopg.rows import class_row
 
@@ -80,23 +82,58 @@ def has_history(connection: Connection, settings: Settings) -> bool:
 
 
 def _has_history(connection: Connection, settings: Settings) -> bool:
-    row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
-    if row is None:
+    shape = _shape(connection, settings)
+    if shape is None:
         return False
-    columns, is_plain = row
+    columns, is_plain = shape
     if not set(_COLUMNS) <= set(columns):
+        older = _is_older(columns)
         raise HistoryError(
             f"{settings.history} was made by another tool",
             detail=f"its columns are {', '.join(columns) or 'none'}; it was not touched",
-            hint="keep it, and give Headwater its own: "
+            hint="invoke history.baseline VERSION takes it over, and keeps its rows; VERSION is "
+            "the last file that the database was built from"
+            if older
+            else "keep it, and give Headwater its own: "
             "HEADWATER_HISTORY_TABLE=public.headwater_history",
         )
+    _require_plain(settings, is_plain=is_plain)
+    return True
+
+
+def _shape(connection: Connection, settings: Settings) -> tuple[list[str], bool] | None:
+    """Give the columns of the table and whether it is a plain one; None when there is none."""
+    row = connection.execute(_SHAPE, (settings.history_schema, settings.history_table)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def _require_plain(settings: Settings, *, is_plain: bool) -> None:
     if not is_plain:
         raise HistoryError(
             f"{settings.history} is no plain table: it is a view, or has rules or triggers",
             detail="a record that they change or drop would be lost; nothing was run",
             hint="remove them, or let them stand on a copy of the table",
         )
+
+
+# What tells the table of the project that Headwater comes from: no checksums, but file names.
+_OLDER = {"version", "filename", "applied_at"}
+
+
+def _is_older(columns: Sequence[str]) -> bool:
+    return set(columns) >= _OLDER and not set(columns) & (set(_COLUMNS) - _OLDER)
+
+
+def is_older(connection: Connection, settings: Settings) -> bool:
+    """Say whether the table is an older one, which `older` understands; raise unless it is plain.
+
+    It has a version, a file name and a time, and nothing yet of what a history has beside them.
+    """
+    with translated("reading the history"), only_catalog_names(connection):
+        shape = _shape(connection, settings)
+    if shape is None or not _is_older(shape[0]):
+        return False
+    _require_plain(settings, is_plain=shape[1])
     return True
 
 

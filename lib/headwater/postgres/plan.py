@@ -7,24 +7,34 @@ from a value to an exception.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from headwater.errors import HistoryError
 from headwater.model import Applied, Entry, Finding, Migration, Plan, Severity, State, plural
 
+_NO_DATA = "; where the data do not matter: invoke reset"
+
 ADVICE = {
-    State.EDITED: "restore the file as it was applied, and write the change as a new migration; "
-    "where the data do not matter: invoke reset",
-    State.MISSING: "restore the file from version control; where the data do not matter: "
-    "invoke reset",
-    State.RENAMED: "give the file its old name back; where the data do not matter: invoke reset",
-    State.NEWER: "this checkout is older than the database: pull, then try again; where the data "
-    "do not matter: invoke reset",
+    State.EDITED: "restore the file as it was applied, and write the change as a new migration; if "
+    "the database holds the change already: invoke history.repair {version}" + _NO_DATA,
+    State.UNKNOWN_RULE: "a newer Headwater made it: use that one; if nobody has one: "
+    "invoke history.repair {version}" + _NO_DATA,
+    State.MISSING: "restore the file from version control; what it did is undone by a new "
+    "migration, not by deleting it" + _NO_DATA,
+    State.RENAMED: "give the file its old name back; if the new one is meant: "
+    "invoke history.repair {version}" + _NO_DATA,
+    State.NEWER: "this checkout is older than the database: pull, then try again" + _NO_DATA,
     State.OUT_OF_ORDER: "if it does not depend on the later ones: "
     "invoke migrate --out-of-order {version}; otherwise give it today's date",
     State.HALF_DONE: "restore the file as it was when it stopped; the statements behind "
-    "those that ran may be mended",
+    "those that ran may be mended; if all that it does is there: invoke history.mark {version}",
 }
+_COSMETIC = "invoke history.repair {version} accepts it; or restore the file as it was applied"
+
+# The rules by which this Headwater can judge a stored checksum (files/text.py). Another one would
+# have another number, and no file could be compared with it.
+_KNOWN_RULE = re.compile(r"sha256-1:[0-9a-f]{64}")
 
 
 def make_plan(
@@ -81,12 +91,18 @@ def _state(
     half_done: frozenset[str],
 ) -> State:
     if row is not None:
-        return State.APPLIED if row.checksum == migration.checksum else State.EDITED
+        return _state_of_applied(migration, row)
     if migration.version in half_done:
         return State.HALF_DONE
     if migration.prefix < newest and migration.version not in allowed:
         return State.OUT_OF_ORDER
     return State.PENDING
+
+
+def _state_of_applied(migration: Migration, row: Applied) -> State:
+    if row.checksum == migration.checksum:
+        return State.APPLIED
+    return State.EDITED if _KNOWN_RULE.fullmatch(row.checksum) else State.UNKNOWN_RULE
 
 
 def _without_file(rows: Iterable[Applied], entries: Sequence[Entry]) -> list[Entry]:
@@ -119,22 +135,25 @@ def _stands_against(entry: Entry) -> bool:
 
 
 def _problem(entry: Entry) -> Finding:
+    cosmetic = is_cosmetic(entry)
     return Finding(
         rule=f"history-{entry.state.value.split(',')[0].replace(' ', '-')}",
-        message=_message(entry),
+        message=_message(entry, cosmetic=cosmetic),
         severity=Severity.ERROR,
         file=f"{entry.version}.sql",
-        hint=ADVICE[entry.state].format(version=entry.version),
+        hint=(_COSMETIC if cosmetic else ADVICE[entry.state]).format(version=entry.version),
     )
 
 
-def _message(entry: Entry) -> str:
+def _message(entry: Entry, *, cosmetic: bool) -> str:
     if entry.state is State.EDITED:
-        only_cosmetic = (
-            entry.migration and entry.applied and _same_tokens(entry.migration, entry.applied)
-        )
-        what = " (comments and blanks only)" if only_cosmetic else ""
+        what = " (comments and blanks only)" if cosmetic else ""
         return f"it was edited after it was applied{what}"
+    if entry.state is State.UNKNOWN_RULE and entry.applied:
+        return (
+            "it was recorded by a rule that this Headwater does not know: "
+            f"{_shortened(entry.applied.checksum)}"
+        )
     if entry.state is State.HALF_DONE and entry.migration:
         return (
             "statements of it ran without a transaction, and now it would run in one from its start"
@@ -148,8 +167,21 @@ def _message(entry: Entry) -> str:
     }[entry.state]
 
 
+_SHOWN = 16
+
+
+def _shortened(checksum: str) -> str:
+    return checksum if len(checksum) <= _SHOWN else f"{checksum[:_SHOWN]}…"
+
+
+def is_cosmetic(entry: Entry) -> bool:
+    """Say whether an edit left every token as it was (parses; asked about edited files only)."""
+    if entry.state is not State.EDITED or not entry.migration or not entry.applied:
+        return False
+    return _same_tokens(entry.migration, entry.applied)
+
+
 def _same_tokens(migration: Migration, row: Applied) -> bool:
-    """Say whether the edit left every token as it was (parses; asked about edited files only)."""
     if row.tokens is None:
         return False
     from headwater.files.grammar import NotParsed, parse
@@ -173,3 +205,24 @@ def _faults_of_request(
         for version in sorted({to, *out_of_order} - {""})
         if version not in known
     ]
+
+
+def files_of_renamed(plan: Plan, row: Applied) -> tuple[Migration, ...]:
+    """Give the pending files that hold what a row without a file was applied from."""
+    return tuple(step for step in pending(plan) if step.checksum == row.checksum)
+
+
+def rows_of_renamed(plan: Plan, migration: Migration) -> tuple[Applied, ...]:
+    """Give the rows without a file that were applied from what a pending file holds."""
+    return tuple(
+        entry.applied
+        for entry in plan.entries
+        if entry.state is State.RENAMED
+        and entry.applied
+        and entry.applied.checksum == migration.checksum
+    )
+
+
+def pending(plan: Plan) -> tuple[Migration, ...]:
+    """Give every file that history does not hold, whatever stands against it."""
+    return tuple(entry.migration for entry in plan.entries if entry.migration and not entry.applied)

@@ -1,4 +1,4 @@
-"""The forms of what was judged, by lint and verify: lines for people, dicts for JSON."""
+"""The forms of what was judged, by lint, verify and repairs of history: lines, dicts for JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,17 @@ from headwater.report.forms import (
     migrated_json,
     migrated_lines,
 )
-from headwater.verdicts import Change, CheckLine, Linted, Outcome, Verification
+from headwater.verdicts import (
+    Baselined,
+    Change,
+    CheckLine,
+    Linted,
+    Marked,
+    Outcome,
+    Repair,
+    Repaired,
+    Verification,
+)
 
 _OUTCOME_STYLE = {
     Outcome.OK: "green",
@@ -51,11 +61,7 @@ def linted_json(outcome: Linted) -> Json:
 def verification_lines(outcome: Verification) -> Iterator[Line]:
     """Draw the report: a line for each proof, with what was found below it, and what to do."""
     for line in outcome.lines:
-        text = f"{line.outcome.value:<13}{line.name:<16}{line.summary}"
-        yield Line(text, _OUTCOME_STYLE[line.outcome])
-        for finding in line.findings:
-            yield from finding_lines(finding)
-        yield from (Line(f"    {describe(change)}") for change in line.changes)
+        yield from _check_lines(line)
     if any(line.changes for line in outcome.lines):
         yield Line(
             "hint: to keep it: invoke migration.new NAME; to undo it: invoke reset",
@@ -63,6 +69,14 @@ def verification_lines(outcome: Verification) -> Iterator[Line]:
         )
     if outcome.exit_code == 0:
         yield Line("files and database are the same thing", "bold green")
+
+
+def _check_lines(line: CheckLine) -> Iterator[Line]:
+    text = f"{line.outcome.value:<13}{line.name:<16}{line.summary}"
+    yield Line(text, _OUTCOME_STYLE[line.outcome])
+    for finding in line.findings:
+        yield from finding_lines(finding)
+    yield from (Line(f"    {describe(change)}") for change in line.changes)
 
 
 def verification_json(outcome: Verification) -> Json:
@@ -86,6 +100,93 @@ def change_json(change: Change) -> Json:
         "attribute": change.attribute,
         "before": change.before,
         "after": change.after,
+    }
+
+
+# --- history ----------------------------------------------------------------------------------
+
+_REPAIRED = {
+    Repair.NOTHING: "{version}: file and history agree; there is nothing to repair",
+    Repair.COSMETIC: "{version}: comments and blanks alone were edited; the checksum is recorded",
+    Repair.RENAMED: "the row of the renamed file is {now} now",
+    Repair.SAME_SCHEMA: "{version}: the files as they are now build this database; "
+    "the checksum is recorded",
+    Repair.ANOTHER_SCHEMA: "{version}: the files as they are now do not build this database; "
+    "nothing was changed",
+}
+
+
+def repaired_lines(outcome: Repaired) -> Iterator[Line]:
+    """Tell what was proved, and what history says now."""
+    if outcome.proof:
+        yield from _check_lines(outcome.proof)
+    sentence = _REPAIRED[outcome.repair].format(version=outcome.version, now=outcome.now)
+    yield Line(sentence, "bold red" if outcome.exit_code else "green")
+    if outcome.exit_code:
+        yield Line(
+            "hint: restore the file as it was applied, and write the change as a new migration",
+            "cyan",
+        )
+
+
+def repaired_json(outcome: Repaired) -> Json:
+    """Give what a repair did as JSON."""
+    return {
+        "version": outcome.version,
+        "now": outcome.now,
+        "repair": outcome.repair.value,
+        "changed": outcome.changed,
+        **_proof_json(outcome.proof),
+    }
+
+
+def _proof_json(proof: CheckLine | None) -> Json:
+    lines = [] if proof is None else [proof]
+    return {
+        "lines": [_check_json(line) for line in lines],
+        "changes": [change_json(change) for line in lines for change in line.changes],
+        "findings": [finding_json(finding) for line in lines for finding in line.findings],
+    }
+
+
+def marked_lines(outcome: Marked) -> Iterator[Line]:
+    """Tell what was recorded."""
+    yield Line(f"{outcome.version} is recorded as applied; it was {outcome.was}, and did not run")
+
+
+def marked_json(outcome: Marked) -> Json:
+    """Give what was marked as JSON."""
+    return {"version": outcome.version, "was": outcome.was.value}
+
+
+def baselined_lines(outcome: Baselined) -> Iterator[Line]:
+    """Tell what was proved, and what was recorded."""
+    if outcome.proof is None:
+        yield Line(f"nothing to do: history holds every file up to {outcome.version}", "green")
+        return
+    yield from _check_lines(outcome.proof)
+    if outcome.exit_code:
+        yield Line(
+            f"the files up to {outcome.version} do not build this database; nothing was recorded",
+            "bold red",
+        )
+        yield Line(
+            "hint: name the last file that it was built from, or bring it to what the files build",
+            "cyan",
+        )
+        return
+    if outcome.kept:
+        yield Line(f"kept {plural(len(outcome.kept), 'row')} of the older table", "green")
+    yield Line(f"recorded {plural(len(outcome.recorded), 'migration')} as baseline", "green")
+
+
+def baselined_json(outcome: Baselined) -> Json:
+    """Give what a baseline did as JSON."""
+    return {
+        "version": outcome.version,
+        "recorded": list(outcome.recorded),
+        "kept": list(outcome.kept),
+        **_proof_json(outcome.proof),
     }
 
 
@@ -124,7 +225,10 @@ def onboarded_json(outcome: Onboarded) -> Json:
 
 
 FORMS: dict[type, Forms] = {
+    Baselined: (baselined_lines, baselined_json),
     Linted: (linted_lines, linted_json),
+    Marked: (marked_lines, marked_json),
     Onboarded: (onboarded_lines, onboarded_json),
+    Repaired: (repaired_lines, repaired_json),
     Verification: (verification_lines, verification_json),
 }

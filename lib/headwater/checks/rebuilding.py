@@ -1,0 +1,152 @@
+"""What files build, beside what a target is: the proof that verify, repair and baseline share.
+
+A scratch database is built from some of the files, and its catalogue is compared with that of the
+target. Nothing here writes to the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from headwater.checks.scratch import ScratchServer, scratch_server
+from headwater.errors import FilesError, HeadwaterError, TargetError
+from headwater.files.accepted import Accepted
+from headwater.files.serverwide import escaping
+from headwater.model import Finding, MigrationFolder, Notify, Target, ignore
+from headwater.postgres.connect import Connection, connect
+from headwater.postgres.run import migrate
+from headwater.postgres.translate import translated
+from headwater.schema.diff import compare, unmanaged_schemas
+from headwater.schema.reparse import reparsed
+from headwater.schema.snapshot import Snapshot, read_snapshot
+from headwater.settings import Settings
+from headwater.verdicts import Change, CheckLine, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlace:
+    """Why no scratch database can be built, in words and as findings about the files."""
+
+    why: str
+    findings: tuple[Finding, ...] = ()
+
+
+def place_for(
+    connection: Connection,
+    target: Target,
+    settings: Settings,
+    accepted: Sequence[Accepted],
+    notify: Notify = ignore,
+) -> ScratchServer | NoPlace:
+    """Choose where the accepted files can be built for a target, or say why they cannot."""
+    place = scratch_server(connection, target, settings, notify)
+    if isinstance(place, str):
+        return NoPlace(place)
+    escapes = tuple(
+        finding
+        for file in accepted
+        for finding in escaping(file.script, f"{file.migration.version}.sql", roles=not place.ours)
+    )
+    return NoPlace("the files reach beyond their database", escapes) if escapes else place
+
+
+def require_place(place: ScratchServer | NoPlace, doing: str) -> ScratchServer:
+    """Give the place; raise TargetError when there is none: nothing can be proved then."""
+    if isinstance(place, ScratchServer):
+        return place
+    findings = "\n".join(f"{f.file}:{f.line}: {f.message}" for f in place.findings)
+    raise TargetError(
+        f"{doing}: not possible without a scratch database; nothing was changed",
+        detail="\n".join(filter(None, [place.why, findings])),
+        hint="docs/verify.md says where scratch databases are made",
+    )
+
+
+def apply_files(
+    folder: MigrationFolder, settings: Settings, scratch: Target, versions: Collection[str]
+) -> None:
+    """Apply the files of some versions that are not applied yet, in the order of names.
+
+    One that is out of order is a problem of the target's history; here everything is new.
+    """
+    chosen = frozenset(versions)
+    files = tuple(m for m in folder.migrations if m.version in chosen)
+    if files:
+        migrate(scratch, replace(folder, migrations=files), settings, out_of_order=chosen)
+
+
+def snapshot_of(connection: Connection, settings: Settings) -> Snapshot:
+    """Read the catalogue of a database that is connected."""
+    with translated("reading the catalogue"):
+        return read_snapshot(connection, history_table=settings.history)
+
+
+def built_snapshot(
+    folder: MigrationFolder, settings: Settings, scratch: Target, versions: Collection[str]
+) -> Snapshot:
+    """Apply the files of some versions to a scratch database, and read what that gives."""
+    apply_files(folder, settings, scratch, versions)
+    with connect(scratch, purpose="verify") as built:
+        return snapshot_of(built, settings)
+
+
+def drift_between(
+    expected: Snapshot, actual: Snapshot, *, scratch: Target, settings: Settings
+) -> CheckLine:
+    """Compare what the files have built in `scratch` with what the target is."""
+    schemas = settings.schemas
+    changes = compare(expected, actual, schemas=schemas)
+    if changes:
+        with connect(scratch, purpose="verify") as built, translated("comparing expressions"):
+            changes = reparsed(built, changes, expected)
+    return drift_line(
+        changes,
+        unmanaged=unmanaged_schemas(expected, actual, schemas),
+        unreadable=expected.unreadable | actual.unreadable,
+    )
+
+
+def drift_line(
+    changes: tuple[Change, ...],
+    *,
+    unmanaged: Sequence[str] = (),
+    unreadable: frozenset[str] = frozenset(),
+) -> CheckLine:
+    """Tell of the differences, of the schemas that nobody manages, and of what was not seen.
+
+    `unreadable` are columns of catalogues that the role may not read, as `catalogue.column`.
+    """
+    summary = "the database is what the files build"
+    if changes:
+        summary = f"{len(changes)} difference{'s' * (len(changes) > 1)} between database and files"
+    if unmanaged:
+        summary += f" (not managed: {', '.join(unmanaged)})"
+    if unreadable:
+        unseen = sorted({column.partition(".")[0] for column in unreadable})
+        summary += f"; a weaker proof: the role may not read all of {', '.join(unseen)}"
+    return CheckLine(
+        name="drift",
+        outcome=Outcome.FOUND if changes else Outcome.OK,
+        summary=summary,
+        changes=changes,
+    )
+
+
+def failure_line(error: HeadwaterError) -> CheckLine:
+    """Turn an error of the rebuild into its line: the files are at fault, or the place is."""
+    if isinstance(error, FilesError):
+        return CheckLine(
+            name="rebuild",
+            outcome=Outcome.FAILED,
+            summary=error.message,
+            findings=error.findings,
+        )
+    at_fault = not isinstance(error, TargetError)
+    finding = Finding(rule=error.code, message=error.message, hint=error.hint, source=error.detail)
+    return CheckLine(
+        name="rebuild",
+        outcome=Outcome.FAILED if at_fault else Outcome.IMPOSSIBLE,
+        summary="it fails" if at_fault else "not possible: the scratch database cannot be used",
+        findings=(finding,),
+    )
