@@ -263,6 +263,29 @@ def test_an_invisible_character_is_named_by_code_point(
 
 
 @pytest.mark.parametrize(
+    ("text", "position", "name"),
+    [
+        pytest.param("select 'é';\n\x1a", 12, "U+001A", id="end-of-file-of-dos"),
+        pytest.param("\x1b[31mselect 1;", 0, "U+001B", id="escape-code"),
+        pytest.param("select \x7f1;", 7, "U+007F", id="delete"),
+    ],
+)
+def test_a_control_character_is_named_by_code_point(text: str, position: int, name: str) -> None:
+    error = refusal_of(text)
+    assert error.message == f"an invisible character, {name} unnamed"
+    assert error.position == position
+
+
+def test_a_lone_carriage_return_ends_a_line_and_a_comment() -> None:
+    script = parse("-- é\rselect 'a\rb'; -- c\r\n\rselect 1;")
+    assert [(s.line, s.column, s.text) for s in script.statements] == [
+        (2, 1, "select 'a\rb'"),
+        (5, 1, "select 1"),
+    ]
+    assert [(c.text, c.line, c.column) for c in script.comments] == [("-- é", 1, 1), ("-- c", 3, 5)]
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "select 'a\u00a0b' 1 2;",

@@ -63,7 +63,7 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
     place = place_of(finding)
     head = f"{finding.severity.value} {finding.rule}: {finding.message}"
     yield Line(f"  {place}: {head}" if place else f"  {head}", _SEVERITY_STYLE[finding.severity])
-    for text in finding.source.splitlines():
+    for text in finding.source.split("\n") if finding.source else ():
         yield Line(f"      {text}")
         if finding.column and "\n" not in finding.source:
             yield Line(f"      {caret(text, finding.column)}")
