@@ -159,6 +159,19 @@ def test_a_refusal_has_its_position_in_characters(text: str, position: int, mess
 
 
 @pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        pytest.param("select 'it\nx\ny", "'it …", id="to-the-end-of-the-line"),
+        pytest.param(f"select '{'x' * 1000}", f"'{'x' * 59} …", id="not-all-of-a-long-line"),
+        pytest.param("select 'it", "'it", id="short"),
+        pytest.param("select 1 2", "2", id="a-word"),
+    ],
+)
+def test_a_refusal_quotes_no_more_than_a_line(text: str, near: str) -> None:
+    assert refusal_of(text).message.endswith(f' at or near "{near}"')
+
+
+@pytest.mark.parametrize(
     ("text", "position", "command"),
     [
         pytest.param("\\restrict abc\nselect 1;", 0, "\\restrict", id="first-line"),

@@ -120,7 +120,9 @@ def require(exhibit: Exhibit, run: Run, code: int, written: str) -> None:
     assert code == run.code, f"invoke {run.task} ended with {code}, not {run.code}:\n{written}"
     for text in filter(None, [*run.words, run.place]):
         assert text in written, f"{text!r} is not in:\n{written}"
-    assert not run.place or f"{run.place}: " in written, f"{run.place} is not the whole place in:\n{written}"
+    assert not run.place or f"{run.place}: " in written, (
+        f"{run.place} is not the whole place in:\n{written}"
+    )
     never = [*run.never, "Traceback", "\x1b"]
     if exhibit.database == "unreachable" and not any("no connection" in w for w in run.words):
         never.append("no connection")

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from headwater.model import around
 from headwater.report.screen import print_json, say
 
 
@@ -51,3 +52,16 @@ def test_json_says_the_same_on_every_stream(encoding: str, monkeypatch: pytest.M
     print_json({"message": "é …"})
     assert json.loads(raw.getvalue().decode(encoding)) == {"message": "é …"}
     assert (b"\\u2026" in raw.getvalue()) == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("length", "column"), [(1, 1), (160, 81), (161, 1), (1000, 1), (1000, 500), (1000, 1000)]
+)
+def test_of_a_long_line_only_what_stands_around_the_place_is_shown(
+    length: int, column: int
+) -> None:
+    source = "".join(chr(0x4E00 + number) for number in range(length))
+    text, shown = around(source, column)
+    assert text[shown - 1] == source[column - 1]
+    assert len(text) <= 164
+    assert (text == source) == (len(source) <= 80 + column - 1 <= 160)

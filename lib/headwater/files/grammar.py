@@ -253,7 +253,17 @@ def _explained(text: str, message: str, position: int) -> NotParsed:
     here = _invisible(refused[0], position) if refused else iter(())
     for where, what in chain(_invisible_in_names(text, seen), here):
         return NotParsed(what, where, INVISIBLE_HINT)
-    return NotParsed(message, position)
+    return NotParsed(_NEAR.sub(_shortened, message), position)
+
+
+# Where a quote is not closed, the parser quotes all that is left of the text.
+_NEAR = re.compile(r'(?<= at or near ").*(?="$)', re.DOTALL)
+_LONGEST_NEAR = 60
+
+
+def _shortened(near: re.Match[str]) -> str:
+    first = re.split("[\r\n]", near[0], maxsplit=1)[0][:_LONGEST_NEAR]
+    return first if first == near[0] else f"{first} …"
 
 
 def _scanned(text: str, end: int) -> _Tokens:

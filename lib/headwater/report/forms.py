@@ -21,6 +21,7 @@ from headwater.model import (
     Severity,
     State,
     Target,
+    around,
     caret,
     plural,
 )
@@ -63,10 +64,11 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
     place = place_of(finding)
     head = f"{finding.severity.value} {finding.rule}: {finding.message}"
     yield Line(f"  {place}: {head}" if place else f"  {head}", _SEVERITY_STYLE[finding.severity])
-    for text in finding.source.split("\n") if finding.source else ():
+    for line in finding.source.split("\n") if finding.source else ():
+        text, column = around(line, finding.column)
         yield Line(f"      {text}")
         if finding.column and "\n" not in finding.source:
-            yield Line(f"      {caret(text, finding.column)}")
+            yield Line(f"      {caret(text, column)}")
     if finding.hint:
         yield Line(f"      {finding.hint}", "dim")
 
