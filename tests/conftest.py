@@ -191,3 +191,17 @@ def settings(tmp_path: Path) -> Settings:
         lock_timeout_ms=500,
         wait_lock_ms=20_000,
     )
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many exhibits of the museum ended as they must, when any was looked at."""
+    sorts = {"bad": "bad inputs", "good": "good inputs that look bad"}
+    for sort, what in sorts.items():
+        ended = [
+            report.passed
+            for reports in terminalreporter.stats.values()
+            for report in reports
+            if ("museum", sort) in getattr(report, "user_properties", ()) and report.when == "call"
+        ]
+        if ended:
+            terminalreporter.write_line(f"{what}: {sum(ended)} of {len(ended)}")

@@ -135,6 +135,11 @@ def copy_of_the_checkout(root: Path, target: Target | None = None) -> Project:
     return Project(root, *_url_with_password(target)) if target else Project(root)
 
 
+def project_on(root: Path, target: Target) -> Project:
+    """Give a folder that is a project already, to work on a target."""
+    return Project(root, *_url_with_password(target))
+
+
 def _url_with_password(target: Target) -> tuple[str, str]:
     """Give a target's URL and its password; a server that wants none is told one all the same."""
     password = str(conninfo.conninfo_to_dict(target.conninfo).get("password") or "")

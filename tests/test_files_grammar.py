@@ -159,6 +159,19 @@ def test_a_refusal_has_its_position_in_characters(text: str, position: int, mess
 
 
 @pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        pytest.param("select 'it\nx\ny", "'it …", id="to-the-end-of-the-line"),
+        pytest.param(f"select '{'x' * 1000}", f"'{'x' * 59} …", id="not-all-of-a-long-line"),
+        pytest.param("select 'it", "'it", id="short"),
+        pytest.param("select 1 2", "2", id="a-word"),
+    ],
+)
+def test_a_refusal_quotes_no_more_than_a_line(text: str, near: str) -> None:
+    assert refusal_of(text).message.endswith(f' at or near "{near}"')
+
+
+@pytest.mark.parametrize(
     ("text", "position", "command"),
     [
         pytest.param("\\restrict abc\nselect 1;", 0, "\\restrict", id="first-line"),
@@ -260,6 +273,29 @@ def test_an_invisible_character_is_named_by_code_point(
     assert error.message == f"an invisible character, {name}"
     assert error.position == position
     assert error.hint == INVISIBLE_HINT
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "name"),
+    [
+        pytest.param("select 'é';\n\x1a", 12, "U+001A", id="end-of-file-of-dos"),
+        pytest.param("\x1b[31mselect 1;", 0, "U+001B", id="escape-code"),
+        pytest.param("select \x7f1;", 7, "U+007F", id="delete"),
+    ],
+)
+def test_a_control_character_is_named_by_code_point(text: str, position: int, name: str) -> None:
+    error = refusal_of(text)
+    assert error.message == f"an invisible character, {name} unnamed"
+    assert error.position == position
+
+
+def test_a_lone_carriage_return_ends_a_line_and_a_comment() -> None:
+    script = parse("-- é\rselect 'a\rb'; -- c\r\n\rselect 1;")
+    assert [(s.line, s.column, s.text) for s in script.statements] == [
+        (2, 1, "select 'a\rb'"),
+        (5, 1, "select 1"),
+    ]
+    assert [(c.text, c.line, c.column) for c in script.comments] == [("-- é", 1, 1), ("-- c", 3, 5)]
 
 
 @pytest.mark.parametrize(

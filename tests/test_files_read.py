@@ -221,6 +221,30 @@ def test_a_name_that_is_no_text_is_told_in_a_form_that_can_be_printed(tmp_path: 
     assert only_fault(read_folder(tmp_path)).file == "0002_\\xe9.sql"
 
 
+@pytest.mark.parametrize("name", ["0002_a.sql.txt", "0002_a.SQL.TXT", "0002_a.sql ", "0002_a.sql."])
+@pytest.mark.parametrize("folder", ["", "checks/"])
+def test_a_name_that_ends_in_sql_but_for_what_nobody_sees_is_refused(
+    tmp_path: Path, folder: str, name: str
+) -> None:
+    write_files(tmp_path, ONE | {f"{folder}{name}": "select 1;"})
+    finding = only_fault(read_folder(tmp_path))
+    assert (finding.rule, finding.file) == ("bad-name", f"{folder}{name}")
+    assert finding.message.endswith("ends in .sql, and in nothing else")
+
+
+@pytest.mark.parametrize("name", ["0002_a.sql.bak", "0002_a.sql~", "0002_a.sql.off", "a.txt"])
+def test_a_file_that_was_put_aside_is_ignored(tmp_path: Path, name: str) -> None:
+    write_files(tmp_path, ONE | {name: "select 1;"})
+    assert read_folder(tmp_path).findings == ()
+
+
+def test_a_name_with_control_characters_is_told_in_a_form_that_can_be_printed(
+    tmp_path: Path,
+) -> None:
+    write_files(tmp_path, ONE | {"0002_\x1b[31m\n.sql": "select 1;"})
+    assert only_fault(read_folder(tmp_path)).file == "0002_\\x1b[31m\\n.sql"
+
+
 def test_a_number_is_used_once() -> None:
     folder = read_folder(FILES / "number-twice")
     assert faults_in(folder) == [

@@ -123,7 +123,10 @@ def test_a_difficult_but_good_file_is_accepted(fault: str) -> None:
         ("rollback prepared 'x'", "ROLLBACK PREPARED"),
         ("set transaction isolation level serializable", "SET TRANSACTION"),
         ("set transaction read only", "SET TRANSACTION"),
-        ("set local transaction read only", "SET"),
+        ("set local transaction read only", "SET TRANSACTION"),
+        ("set transaction_read_only = on", "SET TRANSACTION"),
+        ("SET LOCAL Transaction_Isolation TO 'serializable'", "SET TRANSACTION"),
+        ("set transaction_deferrable = on", "SET TRANSACTION"),
         ("set transaction snapshot '1'", "SET TRANSACTION"),
     ],
 )
@@ -134,6 +137,41 @@ def test_transaction_control_is_refused(header: str, statement: str, called: str
     assert finding.rule == "transaction-control"
     assert finding.message.startswith(f"{called} would end, split or change the transaction")
     assert (finding.line, finding.column) == (2 + header.count("\n"), 3)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set client_encoding = 'LATIN1'",
+        "SET Client_Encoding TO latin9",
+        "set names 'LATIN1'",
+        "set local client_encoding = 'SQL_ASCII'",
+        "set standard_conforming_strings = off",
+        "set standard_conforming_strings to 'false'",
+        "set standard_conforming_strings = 0",
+    ],
+)
+def test_a_file_that_is_sent_in_parts_does_not_change_how_they_are_read(statement: str) -> None:
+    finding = only_refusal(f"{NO_TRANSACTION}vacuum;\n{statement};\nselect 'é';")
+    assert (finding.rule, finding.line, finding.column) == ("reading-changed", 3, 1)
+    accepted(f"{statement};\nselect 'é';")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "set client_encoding = 'UTF8'",
+        "set client_encoding to utf8",
+        "set names 'UTF-8'",
+        "set client_encoding to default",
+        "reset client_encoding",
+        "set standard_conforming_strings = on",
+        "set standard_conforming_strings = 1",
+        "set search_path = app",
+    ],
+)
+def test_a_setting_that_changes_no_reading_is_accepted(statement: str) -> None:
+    accepted(f"{NO_TRANSACTION}{statement};\nselect 'é';")
 
 
 def test_every_piece_of_transaction_control_is_named() -> None:

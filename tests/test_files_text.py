@@ -8,7 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.files.text import MAX_BYTES, checksum, line_at, normalise, place
+from headwater.files.text import (
+    MAX_BYTES,
+    checksum,
+    count_lines,
+    line_at,
+    line_starts,
+    normalise,
+    place,
+)
 from headwater.model import Finding
 
 # A busy machine is no fault of the code.
@@ -188,12 +196,47 @@ def test_a_place_counts_characters_from_1(position: int, expected: tuple[int, in
     assert place("éé\nx\nyz", position) == expected
 
 
+@pytest.mark.parametrize(
+    ("position", "expected"),
+    [
+        pytest.param(1, (1, 2), id="at-a-lone-cr"),
+        pytest.param(2, (2, 1), id="behind-a-lone-cr"),
+        pytest.param(4, (2, 3), id="inside-crlf"),
+        pytest.param(5, (3, 1), id="behind-crlf"),
+        pytest.param(6, (4, 1), id="behind-an-empty-line"),
+        pytest.param(7, (4, 2), id="end"),
+    ],
+)
+def test_a_lone_cr_ends_a_line_as_it_does_for_postgresql(
+    position: int, expected: tuple[int, int]
+) -> None:
+    text = "a\rb\r\n\rc"
+    assert place(text, position) == expected
+    assert [line_at(text, line) for line in range(1, 6)] == ["a", "b", "", "c", ""]
+
+
+def test_a_fault_is_placed_behind_lone_crs() -> None:
+    finding = refusal_of(b"\xef\xbb\xbfa\r\xc3\xa9\xe9")
+    assert (finding.line, finding.column) == (2, 2)
+
+
 @patient
-@given(TEXT, st.data())
+@given(st.lists(TEXT | st.sampled_from(["\r", "\n", "\r\n"])).map("".join), st.data())
 def test_a_place_leads_back_to_its_character(text: str, data: st.DataObject) -> None:
     position = data.draw(st.integers(0, len(text)))
     line, column = place(text, position)
-    assert (line_at(text, line) + "\n")[column - 1] == (text + "\n")[position]
+    if text[position : position + 1] in ("", "\r", "\n"):
+        assert column > len(line_at(text, line))
+    else:
+        assert line_at(text, line)[column - 1] == text[position]
+
+
+@patient
+@given(st.lists(TEXT | st.sampled_from(["\r", "\n", "\r\n"])).map("".join))
+def test_lines_are_counted_alike_however_they_are_counted(text: str) -> None:
+    starts = line_starts(text)
+    assert count_lines(text, 0, len(text)) == len(starts) - 1
+    assert [place(text, start) for start in starts] == [(n + 1, 1) for n in range(len(starts))]
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,9 @@ def test_no_color_alone_reaches_it_where_rich_looks_for_it(
         pytest.param("PGPASSWORD='canary\n", 1, id="open-quote"),
         pytest.param("PGPASSWORD='canary' x\n", 1, id="more-behind-the-quote"),
         pytest.param("=canary\n", 1, id="no-name"),
+        pytest.param("\n$env:PGPASSWORD = 'canary'\n", 2, id="another-shell"),
+        pytest.param("A=1\nPG-PASSWORD=canary\n", 2, id="no-name-of-a-variable"),
+        pytest.param("PGPASSWORD=can\x00ary\n", 1, id="nul"),
     ],
 )
 def test_a_line_that_says_nothing_is_refused_by_its_number(
@@ -276,6 +279,32 @@ def test_a_source_that_cannot_be_read_is_told_without_quoting_it(tmp_path: Path,
 def test_a_folder_in_the_place_of_a_source_is_told(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     assert only_problem(tmp_path) == f"{name} cannot be read: Is a directory"
+
+
+@pytest.mark.parametrize("name", [".env", "headwater.toml", "pyproject.toml"])
+def test_a_pipe_in_the_place_of_a_source_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert only_problem(tmp_path) == f"{name} cannot be read: not a file"
+
+
+@pytest.mark.parametrize("name", ["database_url", "Test_Database_Url", "pghost", "PgPassword"])
+def test_a_name_in_other_capitals_is_not_ignored(tmp_path: Path, name: str) -> None:
+    problem = only_problem(tmp_path, dotenv=f"{name}=x")
+    assert problem == f"{name} in .env is no setting; write {name.upper()}"
+
+
+@pytest.mark.parametrize("environ", [{"headwater_lock_key": "1"}, {"Headwater_Lock_Key": "1"}])
+def test_a_setting_in_other_capitals_is_not_ignored(
+    tmp_path: Path, environ: dict[str, str]
+) -> None:
+    [name] = environ
+    assert only_problem(tmp_path, environ) == f"{name} in the environment is no setting"
+
+
+def test_a_linked_source_is_read(tmp_path: Path) -> None:
+    (tmp_path / "shared").write_text("HEADWATER_LOCK_KEY=5", encoding="utf-8")
+    (tmp_path / ".env").symlink_to("shared")
+    assert load(tmp_path).lock_key == 5
 
 
 def test_a_fault_of_toml_is_told_with_its_line(tmp_path: Path) -> None:

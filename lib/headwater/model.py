@@ -50,6 +50,20 @@ def plural(count: int, word: str) -> str:
     return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
+# Of a longer line only what stands around the place is shown: a dump may hold megabytes in one.
+_SHOWN_BEFORE, _SHOWN_BEHIND = 80, 80
+
+
+def around(source: str, column: int) -> tuple[str, int]:
+    """Give what to show of a line, and the column in that: all of it, or a part with dots."""
+    start = max(column - 1 - _SHOWN_BEFORE, 0)
+    end = max(column - 1, 0) + _SHOWN_BEHIND
+    before, behind = "… " if start else "", " …" if end < len(source) else ""
+    if not before and not behind:
+        return source, column
+    return f"{before}{source[start:end]}{behind}", column - start + len(before)
+
+
 def caret(source: str, column: int) -> str:
     """Give the line to draw below a line, with a caret under a column.
 

@@ -6,7 +6,10 @@ is told in one error. No driver is needed, and no value that may hold a password
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import stat
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -253,14 +256,22 @@ class _Sources:
         )
 
     def refuse_unknown(self) -> None:
-        """Note every HEADWATER_ variable that is no setting: a slip would be silently ignored."""
+        """Note every HEADWATER_ variable that is no setting: a slip would be silently ignored.
+
+        So would `database_url` be, and another database be worked on.
+        """
         known = [variable.name for variable in VARIABLES]
         for place, values in (("the environment", self.environ), (".env", self.dotenv)):
             self.problems += [
                 f"{name} in {place} is no setting"
                 for name in sorted(values)
-                if name.startswith("HEADWATER_") and name not in known
+                if name.upper().startswith("HEADWATER_") and name not in known
             ]
+        self.problems += [
+            f"{name} in .env is no setting; write {name.upper()}"
+            for name in sorted(self.dotenv)
+            if name != name.upper() in ("DATABASE_URL", "TEST_DATABASE_URL", *LIBPQ_KEYWORDS)
+        ]
 
     def _find(self, name: str) -> tuple[str, str]:
         """Give the value and where it came from; the value is empty when nobody sets it."""
@@ -278,14 +289,14 @@ class _Sources:
         from dotenv.parser import parse_stream
 
         try:
-            bindings = list(parse_stream(StringIO(path.read_text(encoding="utf-8-sig"))))
+            bindings = list(parse_stream(StringIO(_text_of(path))))
         except (OSError, UnicodeDecodeError) as error:
             self.problems.append(f".env cannot be read: {_reason(error)}")
             return {}
         self.problems += [
             f".env line {_first_line(binding.original)} is not of the form NAME=value"
             for binding in bindings
-            if binding.error or (binding.key and binding.value is None)
+            if binding.error or (binding.key and not _is_pair(binding.key, binding.value))
         ]
         last = {binding.key: binding.value for binding in bindings if binding.key}
         return {name: value for name, value in last.items() if value}
@@ -300,7 +311,7 @@ class _Sources:
             if not path.exists():
                 continue
             try:
-                table: Any = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+                table: Any = tomllib.loads(_text_of(path))
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
                 self.problems.append(f"{name} cannot be read: {_reason(error)}")
                 continue
@@ -337,6 +348,24 @@ def _first_line(original: Original) -> int:
     """Give the line of a binding itself: python-dotenv counts from the blank lines above it."""
     text = original.string
     return original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _is_pair(name: str, value: str | None) -> bool:
+    """Say whether a line of `.env` sets something: `$env:NAME = x` of another shell does not."""
+    return value is not None and "\x00" not in value and re.fullmatch(r"\w[\w.]*", name) is not None
+
+
+def _text_of(path: Path) -> str:
+    """Read a file of settings; one that is none, such as a pipe, is not waited for."""
+    with open(path, encoding="utf-8-sig", opener=_without_waiting) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "not a file")
+        return file.read()
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, and not wait for a writer where it is a pipe (Windows has neither)."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _is_list_of_texts(value: object) -> bool:

@@ -123,7 +123,7 @@ def faults_of_url(url: str) -> list[str]:
     if not separator or scheme not in ("postgresql", "postgres"):
         return ["must begin with postgresql://"]
     if not _is_text(url) or not _is_utf8(unquote_to_bytes(url)):
-        return ["holds bytes that are no text; escapes such as %C3%A9 must be UTF-8"]
+        return ["holds bytes that are no text; escapes are UTF-8 (%C3%A9), and a plain % is %25"]
     if re.search(r"[\s\x00-\x1f]", url):
         return ["holds a blank or a control character; write a blank as %20"]
     if _PERCENT_FAULT.search(url):

@@ -84,6 +84,14 @@ REFUSED = (
         good="-- headwater: no-transaction\ncreate index concurrently i on app.t (a);",
     ),
     Rule(
+        id="reading-changed",
+        severity=Severity.ERROR,
+        why="A file without a transaction is sent in parts, which were read before it was set.",
+        instead="put it into a file that runs in a transaction",
+        bad="-- headwater: no-transaction\nset standard_conforming_strings = off;\nvacuum;",
+        good="-- headwater: no-transaction\nset client_encoding = 'UTF8';\nvacuum;",
+    ),
+    Rule(
         id="directive",
         severity=Severity.ERROR,
         why="A directive that is mistyped or misplaced is only a comment.",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from headwater.files.text import count_lines
 from headwater.model import Directive
 from headwater.settings_forms import milliseconds
 
@@ -83,7 +84,7 @@ def _header(text: str) -> Iterator[tuple[int, str]]:
         if part["comment"]:
             yield line, part["comment"].rstrip()
         end = _end_of_block(text, part.end()) if part["block"] else part.end()
-        line += text.count("\n", position, end)
+        line += count_lines(text, position, end)
         position = end
     yield line + (position == len(text)), ""
 

@@ -22,6 +22,8 @@ from typing import Any, TypeAlias
 import postgast
 from postgast import pg_query_pb2
 
+from headwater.files.text import line_starts
+
 _COMMENTS = (pg_query_pb2.SQL_COMMENT, pg_query_pb2.C_COMMENT)
 
 COPY_FAULT = "COPY … FROM STDIN carries data that only psql can send"
@@ -41,6 +43,8 @@ _depth_is_lifted = threading.Lock()
 # What PostgreSQL takes for a part of a name: everything beyond ASCII, blanks and invisible
 # characters included. https://www.postgresql.org/docs/18/sql-syntax-lexical.html
 _NAME = re.compile("[A-Za-z0-9_$\u0080-\U0010ffff]*")
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class NotParsed(ValueError):
@@ -164,7 +168,7 @@ class _Offsets:
     """Translate byte offsets to characters, and characters to places, without rescanning."""
 
     def __init__(self, text: str) -> None:
-        self.lines = [0, *(match.end() for match in re.finditer("\n", text))]
+        self.lines = line_starts(text)
         self.raw = None if text.isascii() else text.encode()
         self.known = (0, 0)
 
@@ -226,12 +230,16 @@ def _invisible_in_names(text: str, tokens: _Tokens) -> Iterator[tuple[int, str]]
 def _invisible(name: str, position: int) -> Iterator[tuple[int, str]]:
     for offset, character in enumerate(name):
         if not character.isascii() and unicodedata.category(character) in _UNSEEN:
-            called = f"U+{ord(character):04X} {unicodedata.name(character, 'unnamed')}"
-            yield position + offset, f"an invisible character, {called}"
+            yield position + offset, _called(character)
+
+
+def _called(character: str) -> str:
+    name = unicodedata.name(character, "unnamed")
+    return f"an invisible character, U+{ord(character):04X} {name}"
 
 
 def _explained(text: str, message: str, position: int) -> NotParsed:
-    """Say what a person would want to know about a refusal: the three usual surprises."""
+    """Say what a person would want to know about a refusal: the four usual surprises."""
     seen = _scanned(text, position)
     if (at := _copy_in(seen)) is not None:
         place = len(text.encode()[:at].decode())
@@ -239,11 +247,23 @@ def _explained(text: str, message: str, position: int) -> NotParsed:
     if message.startswith('syntax error at or near "\\'):
         command = text[position:].split(maxsplit=1)[0]
         return NotParsed(f"{command} is a psql command, not SQL", position, "remove it")
+    if _CONTROL.match(text, position):
+        return NotParsed(_called(text[position]), position, "remove it")
     refused = _NAME.match(text, position)
     here = _invisible(refused[0], position) if refused else iter(())
     for where, what in chain(_invisible_in_names(text, seen), here):
         return NotParsed(what, where, INVISIBLE_HINT)
-    return NotParsed(message, position)
+    return NotParsed(_NEAR.sub(_shortened, message), position)
+
+
+# Where a quote is not closed, the parser quotes all that is left of the text.
+_NEAR = re.compile(r'(?<= at or near ").*(?="$)', re.DOTALL)
+_LONGEST_NEAR = 60
+
+
+def _shortened(near: re.Match[str]) -> str:
+    first = re.split("[\r\n]", near[0], maxsplit=1)[0][:_LONGEST_NEAR]
+    return first if first == near[0] else f"{first} …"
 
 
 def _scanned(text: str, end: int) -> _Tokens:

@@ -68,6 +68,10 @@ class _Reader:
         path = Path(entry.path)
         if entry.name.lower().endswith(".sql"):
             self._take_sql(_shown(entry.name), path)
+        elif _means_sql(entry.name):
+            self._find(
+                "bad-name", _shown(entry.name), "a migration ends in .sql, and in nothing else"
+            )
         elif entry.name == CHECKS and not entry.is_dir(follow_symlinks=False):
             self._find("bad-name", CHECKS, f"{CHECKS} is a folder of files, and no link to one")
         elif entry.name == CHECKS:
@@ -100,7 +104,9 @@ class _Reader:
     def _take_checks(self, folder: Path) -> None:
         for path in self._listed(folder, CHECKS):
             name = f"{CHECKS}/{_shown(path.name)}"
-            if not path.name.lower().endswith(".sql"):
+            if _means_sql(path.name):
+                self._find("bad-name", name, "a check ends in .sql, and in nothing else")
+            elif not path.name.lower().endswith(".sql"):
                 if path.is_dir():
                     self._refuse_nested(path, name)
             elif not path.name.endswith(".sql") or path.name.startswith("."):
@@ -175,9 +181,16 @@ class _Reader:
         )
 
 
+def _means_sql(name: str) -> bool:
+    """Say whether a name ends in .sql but for what nobody sees: blanks, or .txt on Windows."""
+    seen = name.lower().rstrip(" .\t\r\n\u00a0").removesuffix(".txt")
+    return seen.endswith(".sql") and not name.lower().endswith(".sql")
+
+
 def _shown(name: str) -> str:
-    """Give a file name that any output can hold: bytes that are no UTF-8 are spelled out."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    """Give a file name that any output can hold: what is no text, or cannot be seen, is spelled."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def read_regular_file(path: Path) -> bytes | str:

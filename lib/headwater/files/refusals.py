@@ -156,11 +156,29 @@ def _refusal(statement: Statement, *, transactional: bool) -> tuple[str, str, st
         return ("copy-stdin", COPY_FAULT, COPY_HINT)
     if statement.kind == "copy_stmt" and not node.filename:
         return ("copy-stdout", "COPY … TO STDOUT sends data to nobody", "remove it")
-    if transactional and (what := needs_no_transaction(statement)):
+    return _refusal_in(statement) if transactional else _refusal_outside(statement)
+
+
+def _refusal_in(statement: Statement) -> tuple[str, str, str] | None:
+    """Refuse what cannot run in a transaction."""
+    what = needs_no_transaction(statement)
+    if not what:
+        return None
+    return (
+        "no-transaction",
+        f"{what} cannot run in a transaction",
+        "give it a file of its own that begins with: -- headwater: no-transaction",
+    )
+
+
+def _refusal_outside(statement: Statement) -> tuple[str, str, str] | None:
+    """Refuse what would not be what it seems in a file that is sent statement by statement."""
+    node = statement.node
+    if setting := _reads_on_otherwise(statement):
         return (
-            "no-transaction",
-            f"{what} cannot run in a transaction",
-            "give it a file of its own that begins with: -- headwater: no-transaction",
+            "reading-changed",
+            f"{setting}: what follows was read without it, and would be taken for something else",
+            "put it into a file that runs in a transaction, which is sent whole",
         )
     if statement.kind == "index_stmt" and node.concurrent and node.if_not_exists:
         return (
@@ -182,11 +200,37 @@ _IF_NOT_EXISTS_FAULT = (
 
 
 def _sets_transaction(statement: Statement) -> bool:
-    """Say whether it is SET TRANSACTION: read-only, say, it could no longer be recorded."""
-    return statement.kind == "variable_set_stmt" and statement.node.name in (
-        "TRANSACTION",
-        "TRANSACTION SNAPSHOT",
+    """Say whether it is SET TRANSACTION: read-only, say, it could no longer be recorded.
+
+    SET transaction_read_only and its sisters do the same, one by one.
+    """
+    if statement.kind != "variable_set_stmt":
+        return False
+    name = str(statement.node.name)
+    return name in ("TRANSACTION", "TRANSACTION SNAPSHOT") or name.lower() in (
+        "transaction_isolation",
+        "transaction_read_only",
+        "transaction_deferrable",
     )
+
+
+# What decides how a text becomes statements, with the value by which every file is read. A file
+# that is sent in parts is split by that value beforehand.
+_READ_BY = {"client_encoding": ("utf8", "utf-8", "unicode"), "standard_conforming_strings": ("on",)}
+_TRUE = ("on", "true", "yes", "1")
+
+
+def _reads_on_otherwise(statement: Statement) -> str:
+    """Name the setting when a statement changes how the statements behind it are read, else ''."""
+    if statement.kind != "variable_set_stmt":
+        return ""
+    name, values = str(statement.node.name).lower(), statement.node.args
+    if name not in _READ_BY or not values:  # SET … TO DEFAULT: the session's own value
+        return ""
+    constant = values[0].a_const
+    value = str(constant.sval.sval).lower() or str(constant.ival.ival)
+    expected = _READ_BY[name] if name == "client_encoding" else _TRUE
+    return "" if value in expected else f"SET {name}"
 
 
 # Statements that PostgreSQL runs outside a transaction only, whatever their options.
@@ -300,5 +344,7 @@ def _name_of(node: Any, enum_field: str) -> str:
 def _first_words(statement: Statement) -> str:
     """Give what a statement is called: ROLLBACK, or ROLLBACK TO, or COMMIT PREPARED."""
     first, *rest = re.findall(r"[A-Za-z]+", statement.text)[:2]
+    if first.upper() == "SET":
+        return "SET TRANSACTION"
     second = [word for word in rest if word.upper() in ("TRANSACTION", "PREPARED", "TO")]
     return " ".join([first, *second]).upper()

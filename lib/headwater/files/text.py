@@ -8,6 +8,8 @@ Nothing else is touched: an edit of one blank is an edit.
 from __future__ import annotations
 
 import hashlib
+import re
+from bisect import bisect_right
 
 from headwater.model import Finding
 
@@ -42,16 +44,15 @@ def normalise(raw: bytes, file: str) -> str | Finding:
 
 
 def _fault(raw: bytes, offset: int, file: str, message: str) -> Finding:
-    before = raw[raw.rfind(b"\n", 0, offset) + 1 : offset]
-    if len(before) == offset:
-        before = before.removeprefix(_BOM)
+    before = raw[:offset].removeprefix(_BOM).decode("utf-8", "replace")
+    line, column = place(before, len(before))
     return Finding(
         rule="not-utf-8",
         message=f"{message} (byte offset {offset})",
         file=file,
-        line=raw.count(b"\n", 0, offset) + 1,
+        line=line,
         # The offset counts bytes, as a hex editor does; the column characters, as others do.
-        column=len(before.decode("utf-8", "replace")) + 1,
+        column=column,
         hint="save the file as UTF-8",
     )
 
@@ -65,13 +66,32 @@ def checksum(text: str) -> str:
     return f"sha256-1:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+# What ends a line: for PostgreSQL, psql and editors a lone CR does as well (an old Mac's file).
+_LINE_END = re.compile(r"\r\n?|\n")
+
+
+def line_starts(text: str) -> list[int]:
+    """Give the offset in characters at which each line of a text begins."""
+    if "\r" in text:
+        return [0, *(end.end() for end in _LINE_END.finditer(text))]
+    return [0, *(end.end() for end in re.finditer("\n", text))]
+
+
+def count_lines(text: str, start: int, end: int) -> int:
+    """Count the ends of lines in a part of a text, which does not begin inside one."""
+    if "\r" in text:
+        return sum(1 for _ in _LINE_END.finditer(text, start, end))
+    return text.count("\n", start, end)
+
+
 def place(text: str, position: int) -> tuple[int, int]:
     """Turn an offset in characters into line and column, both counted from 1."""
-    before = text[:position]
-    return before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1
+    starts = line_starts(text)
+    line = bisect_right(starts, position)
+    return line, position - starts[line - 1] + 1
 
 
 def line_at(text: str, line: int) -> str:
     """Give one line of a text, counted from 1, or an empty string when there is none."""
-    lines = text.split("\n", line)
+    lines = _LINE_END.split(text, line) if "\r" in text else text.split("\n", line)
     return lines[line - 1] if 0 < line <= len(lines) else ""

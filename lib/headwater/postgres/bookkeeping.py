@@ -26,7 +26,7 @@ from headwater.model import (
     Target,
     ignore,
 )
-from headwater.postgres import history
+from headwater.postgres import history, journal, record
 from headwater.postgres.connect import (
     Connection,
     connect,
@@ -38,6 +38,7 @@ from headwater.postgres.lock import migration_lock
 from headwater.postgres.plan import ADVICE, rows_of_renamed
 from headwater.postgres.run import accept, plan_for
 from headwater.postgres.translate import lost, session_ended, translated
+from headwater.postgres.wire import send
 from headwater.settings import Settings
 from headwater.verdicts import Marked
 
@@ -128,25 +129,33 @@ def record_unrun(
     `late` are those that stand before one that was applied earlier. Each record is required to be
     kept.
     """
-    statements = (
-        []
-        if history.has_history(connection, settings)
-        else [history.creation(connection, settings)]
-    )
+    if not history.has_history(connection, settings):
+        connection.execute(history.creation(connection, settings))
     for file in files:
-        statements += [
-            history.record(
-                connection,
-                settings,
-                file.migration,
-                tokens=file.tokens,
-                out_of_order=file.migration.version in late,
-                duration=sql.NULL,
-                how=how,
-            ),
-            history.forget_steps(connection, settings, file.migration.version),
-        ]
-    connection.execute(b"".join(statements))
+        _record(connection, settings, file, how=how, late=file.migration.version in late)
+
+
+def _record(
+    connection: Connection, settings: Settings, file: Accepted, *, how: How, late: bool
+) -> None:
+    statements = journal.forget_steps(connection, settings, file.migration.version)
+    statements += record.record(
+        connection,
+        settings,
+        file.migration,
+        tokens=file.tokens,
+        out_of_order=late,
+        duration=sql.NULL,
+        how=how,
+    )
+    reply = send(connection, statements)
+    if reply.error is not None:
+        raise reply.error
+    if not record.Judged.of(reply.row(-1)).kept:
+        raise HistoryError(
+            f"{file.migration.version}: {record.NOT_KEPT}; nothing was changed",
+            hint="a rule or a trigger of the table took it away: remove that",
+        )
 
 
 def record_edit(connection: Connection, settings: Settings, row: Applied, file: Accepted) -> None:

@@ -222,17 +222,24 @@ def only_catalog_names(connection: Connection) -> Generator[None]:
 
     An operator or a type of somebody's schema that stands ahead in search_path would else decide
     what we read: `oid = integer` has no exact match in pg_catalog, and any exact match wins.
+    A DateStyle of a role or a database would give times that the driver cannot read.
     Only SET LOCAL is used, so that nothing is left in a session that a pooler shares.
     """
     inside = connection.info.transaction_status == psycopg.pq.TransactionStatus.INTRANS
     with connection.transaction():
         row = connection.execute(
             "SELECT pg_catalog.current_setting('search_path'), "
-            "pg_catalog.set_config('search_path', '', true)"
+            "pg_catalog.current_setting('DateStyle'), "
+            "pg_catalog.set_config('search_path', '', true), "
+            "pg_catalog.set_config('DateStyle', 'ISO, MDY', true)"
         ).fetchone()
         yield
         if inside and row:
-            connection.execute("SELECT pg_catalog.set_config('search_path', %s, true)", (row[0],))
+            connection.execute(
+                "SELECT pg_catalog.set_config('search_path', %s, true), "
+                "pg_catalog.set_config('DateStyle', %s, true)",
+                row[:2],
+            )
 
 
 def pins(connection: Connection, *, lock_timeout_ms: int) -> bytes:

@@ -15,6 +15,8 @@ from headwater.postgres.connect import Connection
 from headwater.postgres.history import table
 from headwater.settings import Settings
 
+NOT_KEPT = "the history did not keep the record"
+
 _NO_LOCK = sql.SQL("true")
 
 

@@ -36,7 +36,7 @@ from headwater.postgres.job import Job, Sessions, lock_timeout_of
 from headwater.postgres.journal import Step
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, patiently
-from headwater.postgres.record import Judged, judging
+from headwater.postgres.record import NOT_KEPT, Judged, judging
 from headwater.postgres.sentences import first_broken
 from headwater.postgres.session import sets_the_session
 from headwater.postgres.transaction import BEGIN, PATIENCE, roll_back, savepoint_name
@@ -467,7 +467,7 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
                 raise reply.error
             judged = Judged.of(reply.row(-1))
             if not (judged.kept and judged.same_transaction and judged.locked):
-                raise psycopg.DataError("the history did not keep the record")
+                raise psycopg.DataError(NOT_KEPT)
             commit(connection, _pending_record(job, session, judged), tick=watcher.tick)
     except (psycopg.Error, NotCommitted) as error:
         roll_back(connection)

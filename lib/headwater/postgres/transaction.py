@@ -29,7 +29,7 @@ from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, begin_afresh, lock_timeout_of
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, Patience, patiently
-from headwater.postgres.record import Judged
+from headwater.postgres.record import NOT_KEPT, Judged
 from headwater.postgres.sentences import first_broken
 from headwater.postgres.ticking import Tick
 from headwater.postgres.translate import Place, advice, facts, place_of_error
@@ -274,8 +274,6 @@ class Message:
         failure.__cause__ = error
         return failure
 
-
-NOT_KEPT = "the history did not keep the record"
 
 # What RELEASE says when the savepoint is not there: another transaction, or none at all.
 _TRANSACTION_GONE = (

@@ -16,7 +16,7 @@ import psycopg
 
 from headwater.errors import HeadwaterError, LockBusy, OutcomeUnknown, TargetError, Unreachable
 from headwater.files.text import line_at, place
-from headwater.model import caret
+from headwater.model import around, caret
 
 if TYPE_CHECKING:
     from headwater.files.grammar import Script, Statement
@@ -38,9 +38,10 @@ class Place:
 
     def drawn(self) -> str:
         """Draw the line with a caret under the column."""
-        lines = [self.source] if self.source else []
-        if self.source and self.column:
-            lines.append(caret(self.source, self.column))
+        text, column = around(self.source, self.column)
+        lines = [text] if text else []
+        if text and self.column:
+            lines.append(caret(text, column))
         return "\n".join(f"  {line}" for line in lines)
 
 

@@ -25,6 +25,7 @@ from headwater.model import (
     TableLock,
     Target,
     Tried,
+    around,
     caret,
     plural,
 )
@@ -67,10 +68,11 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
     place = place_of(finding)
     head = f"{finding.severity.value} {finding.rule}: {finding.message}"
     yield Line(f"  {place}: {head}" if place else f"  {head}", _SEVERITY_STYLE[finding.severity])
-    for text in finding.source.splitlines():
+    for line in finding.source.split("\n") if finding.source else ():
+        text, column = around(line, finding.column)
         yield Line(f"      {text}")
         if finding.column and "\n" not in finding.source:
-            yield Line(f"      {caret(text, finding.column)}")
+            yield Line(f"      {caret(text, column)}")
     if finding.hint:
         yield Line(f"      {finding.hint}", "dim")
 

@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Iterable
 from functools import cache
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TextIO
 
 from headwater.errors import HeadwaterError
 from headwater.model import Target
@@ -40,10 +40,24 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
         from rich.text import Text
 
         for line in lines:
-            console(stderr=stderr).print(Text(line.text, style=line.style))
+            console(stderr=stderr).print(Text(_shown(line.text, stream), style=line.style))
     else:
-        stream.writelines(f"{line.text}\n" for line in lines)
+        stream.writelines(f"{_shown(line.text, stream)}\n" for line in lines)
         stream.flush()
+
+
+# What must not reach a terminal as it is: a line of a file may hold what clears or colours it, or
+# shows text in another order than it runs. Each gets a picture of the same width, above the caret.
+_PICTURES = {code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"}
+_PICTURES |= {0x7F: 0x2421}
+_PICTURES |= dict.fromkeys([*range(0x80, 0xA0), 0x61C, 0x200E, 0x200F], 0xFFFD)
+_PICTURES |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], 0xFFFD)
+
+
+def _shown(text: str, stream: TextIO) -> str:
+    """Give a text as a stream can show it: pictures, and escapes for what it cannot hold."""
+    encoding = stream.encoding or "utf-8"
+    return text.translate(_PICTURES).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def say(text: str, *, style: str = "", stderr: bool = False) -> None:
@@ -53,7 +67,9 @@ def say(text: str, *, style: str = "", stderr: bool = False) -> None:
 
 def print_json(form: Json) -> None:
     """Print the one JSON object of a task, and nothing else, on stdout."""
-    sys.stdout.write(json.dumps(form, ensure_ascii=False, indent=2) + "\n")
+    # Where a stream holds no UTF-8, JSON's own escapes say the same.
+    plain = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
+    sys.stdout.write(json.dumps(form, ensure_ascii=plain, indent=2) + "\n")
     sys.stdout.flush()
 
 

@@ -1,0 +1,3 @@
+-- headwater: no-transaction
+create table app.a ();
+create unique index concurrently u on app.t (id);

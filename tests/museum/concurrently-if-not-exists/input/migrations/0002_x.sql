@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+create unique index concurrently if not exists u on app.t (id);

@@ -1,0 +1,1 @@
+copy app.t from stdin (format binary);

@@ -1,0 +1,4 @@
+copy app.t from stdin;
+it's
+\.
+create table app.a ();

@@ -1,0 +1,3 @@
+select 1;
+copy app.t from stdin;
+select 2;

@@ -1,0 +1,2 @@
+SET no_such_timeout = 0;
+create table app.a ();

@@ -1,0 +1,1 @@
+select 'é', nowhere from app.t;

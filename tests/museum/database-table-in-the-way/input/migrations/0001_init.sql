@@ -1,0 +1,2 @@
+create table app.t ();
+create table app.a ();

@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+create unique index concurrently u on app.t (id);

@@ -1,0 +1,2 @@
+delimiter //
+create table app.a ();//

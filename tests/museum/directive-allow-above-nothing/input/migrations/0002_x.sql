@@ -1,0 +1,2 @@
+select 1;
+-- headwater: allow some-rule because it is so

@@ -1,0 +1,2 @@
+-- headwater: allow some-rule
+select 1;

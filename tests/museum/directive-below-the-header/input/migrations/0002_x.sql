@@ -1,0 +1,3 @@
+select 1;
+-- headwater: no-transaction
+create index concurrently i on app.t (id);

@@ -1,0 +1,2 @@
+-- headwater: NO-TRANSACTION
+create index concurrently i on app.t (id);

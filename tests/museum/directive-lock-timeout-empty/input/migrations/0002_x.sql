@@ -1,0 +1,2 @@
+-- headwater: lock-timeout
+select 1;

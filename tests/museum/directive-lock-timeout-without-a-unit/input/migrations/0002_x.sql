@@ -1,0 +1,2 @@
+-- headwater: lock-timeout 2
+select 1;

@@ -1,0 +1,2 @@
+-- headwater: lock-timeout 0s
+select 1;

@@ -1,0 +1,2 @@
+-- headwater: no-transacton
+create index concurrently i on app.t (id);

@@ -1,0 +1,2 @@
+-- atlas:txmode none
+create index concurrently i on app.t (id);

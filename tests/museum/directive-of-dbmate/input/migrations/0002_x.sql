@@ -1,0 +1,2 @@
+-- migrate:up transaction:false
+create index concurrently i on app.t (id);

@@ -1,0 +1,2 @@
+-- flyway:executeInTransaction=false
+create index concurrently i on app.t (id);

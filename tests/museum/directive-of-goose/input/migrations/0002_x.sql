@@ -1,0 +1,2 @@
+-- +goose NO TRANSACTION
+create index concurrently i on app.t (id);

@@ -1,0 +1,2 @@
+-- disable_ddl_transaction!
+create index concurrently i on app.t (id);

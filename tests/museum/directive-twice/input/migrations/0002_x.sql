@@ -1,0 +1,3 @@
+-- headwater: lock-timeout 2s
+-- headwater: lock-timeout 3s
+select 1;

@@ -1,0 +1,2 @@
+-- headwater: no-transaction yes
+create index concurrently i on app.t (id);

@@ -1,0 +1,2 @@
+-- add the table
+/* later */

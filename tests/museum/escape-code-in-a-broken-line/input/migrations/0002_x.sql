@@ -1,0 +1,1 @@
+select '[31mred' 1 2;

@@ -1,0 +1,2 @@
+create table app.a ();
+[2J select 1;

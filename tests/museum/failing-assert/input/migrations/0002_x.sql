@@ -1,0 +1,1 @@
+do $$ begin assert false, 'the rows do not add up'; end $$;

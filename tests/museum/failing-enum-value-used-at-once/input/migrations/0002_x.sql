@@ -1,0 +1,2 @@
+alter type app.e add value 'b';
+insert into app.e_t values ('b');

@@ -1,0 +1,2 @@
+-- é€😀
+select 'é', nowhere from app.t;

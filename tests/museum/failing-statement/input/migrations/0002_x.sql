@@ -1,0 +1,3 @@
+create table app.a ();
+
+  select 1/0;

@@ -1,0 +1,1 @@
+alter type app.e add value 'b';

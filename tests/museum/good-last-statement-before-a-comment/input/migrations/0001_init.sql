@@ -1,0 +1,3 @@
+create schema app;
+create table app.t (id int)
+-- the end

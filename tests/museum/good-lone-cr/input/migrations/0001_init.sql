@@ -1,0 +1,1 @@
+-- onecreate schema app; -- twocreate table app.t ();

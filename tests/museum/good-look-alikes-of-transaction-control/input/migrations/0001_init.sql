@@ -1,0 +1,14 @@
+create schema app;
+/* begin; /* commit; */ rollback; */ -- commit;
+create table app."commit" ("begin" int, "rollback" text default 'commit;', savepoint int);
+insert into app."commit" values (1, E'\'; commit; --', 2), (2, $$begin; rollback;$$, 3);
+comment on table app."commit" is 'begin; create table app.x (); commit;';
+create function app.begin() returns int language plpgsql as 'begin return 1; end;';
+create function app.commit(i int) returns int language sql begin atomic select case i when 1 then 2 else 3 end; end;
+create procedure app.rollback() language plpgsql as $$ begin if false then commit; end if; end $$;
+create function app.release() returns trigger language plpgsql as $$ begin begin return new; exception when others then null; end; return null; end $$;
+select 1 as commit, 2 as rollback, 3 as savepoint;
+prepare x as select 1; execute x; deallocate x;
+declare "end" cursor for select 1; fetch "end"; close "end";
+lock table app."commit";
+set constraints all deferred;

@@ -1,0 +1,4 @@
+create schema app;
+create table app.a ();
+create table app.b (
+);

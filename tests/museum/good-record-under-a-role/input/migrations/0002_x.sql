@@ -1,0 +1,2 @@
+create table app.a ();
+set local role pg_monitor;

@@ -1,0 +1,2 @@
+create temp table schema_migrations (version text);
+create table app.a ();

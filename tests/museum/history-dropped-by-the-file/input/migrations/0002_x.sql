@@ -1,0 +1,2 @@
+create table app.a ();
+drop table public.schema_migrations;

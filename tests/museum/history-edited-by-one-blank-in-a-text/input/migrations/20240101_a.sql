@@ -1,0 +1,2 @@
+create table app.a ();
+comment on table app.a is 'x y';

@@ -1,0 +1,2 @@
+create table app.a ();
+alter table public.schema_migrations rename to gone;

@@ -1,0 +1,2 @@
+create table app.a ();
+create rule r as on insert to public.schema_migrations do instead nothing;

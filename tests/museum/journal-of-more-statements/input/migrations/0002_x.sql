@@ -1,0 +1,3 @@
+-- headwater: no-transaction
+create table app.a ();
+vacuum app.t;

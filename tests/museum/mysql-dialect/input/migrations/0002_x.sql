@@ -1,0 +1,3 @@
+create table app.a (
+  `id` int auto_increment
+);

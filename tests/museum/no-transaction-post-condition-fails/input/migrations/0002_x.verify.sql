@@ -1,0 +1,1 @@
+select count(*) = 1 as "there is a row" from app.t;

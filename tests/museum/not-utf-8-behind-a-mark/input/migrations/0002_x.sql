@@ -1,0 +1,2 @@
+ï»¿select 1;
+select 'é';

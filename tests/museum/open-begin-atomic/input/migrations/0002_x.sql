@@ -1,0 +1,2 @@
+create function app.f() returns int language sql begin atomic
+select 1;

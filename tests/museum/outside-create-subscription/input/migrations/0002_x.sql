@@ -1,0 +1,2 @@
+select 1;
+create subscription s connection 'x' publication p;

@@ -1,0 +1,2 @@
+select 1;
+drop database if exists other;

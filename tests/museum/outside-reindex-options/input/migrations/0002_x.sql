@@ -1,0 +1,2 @@
+select 1;
+reindex (concurrently on, verbose) table app.t;

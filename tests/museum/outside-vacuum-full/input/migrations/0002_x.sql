@@ -1,0 +1,2 @@
+select 1;
+VACUUM (FULL, ANALYZE) app.t;

@@ -1,0 +1,2 @@
+select true as "x";
+commit;

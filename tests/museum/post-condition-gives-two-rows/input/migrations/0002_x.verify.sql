@@ -1,0 +1,1 @@
+select true as "one" from generate_series(1, 2);

@@ -1,0 +1,2 @@
+select true as "fine";
+select count(*) = 1 as "there is a row" from app.a;

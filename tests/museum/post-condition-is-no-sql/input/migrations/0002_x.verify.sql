@@ -1,0 +1,1 @@
+select tru as as "x";

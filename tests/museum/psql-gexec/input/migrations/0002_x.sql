@@ -1,0 +1,1 @@
+select 'create table app.a ()' \gexec

@@ -1,0 +1,3 @@
+\if :x
+select 1;
+\endif

@@ -1,0 +1,2 @@
+\set ON_ERROR_STOP off
+create table app.a ();

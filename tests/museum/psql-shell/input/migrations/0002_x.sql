@@ -1,0 +1,2 @@
+\! rm -rf x
+select 1;

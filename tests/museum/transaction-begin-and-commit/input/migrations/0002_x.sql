@@ -1,0 +1,3 @@
+begin;
+create table app.a ();
+commit;

@@ -1,0 +1,2 @@
+/* a */ BEGIN WORK;
+select 1;

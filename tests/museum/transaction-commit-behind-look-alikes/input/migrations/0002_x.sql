@@ -1,0 +1,1 @@
+/* a /* commit; */ */ select $$ commit; $$, 'commit;' as "commit;"; commit -- now

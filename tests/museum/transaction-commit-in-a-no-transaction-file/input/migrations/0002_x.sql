@@ -1,0 +1,4 @@
+-- headwater: no-transaction
+begin;
+create table app.a ();
+commit;

@@ -1,0 +1,4 @@
+create table app.a ();
+commit;
+create table app.b ();
+select 1/0;

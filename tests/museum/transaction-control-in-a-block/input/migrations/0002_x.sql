@@ -1,0 +1,6 @@
+create table app.a ();
+do $$
+begin
+  create table app.b ();
+  commit;
+end $$;

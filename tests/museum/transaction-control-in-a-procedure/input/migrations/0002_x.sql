@@ -1,0 +1,3 @@
+create procedure app.p() language plpgsql as $$ begin commit; end $$;
+create table app.a ();
+call app.p();

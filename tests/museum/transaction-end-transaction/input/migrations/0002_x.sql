@@ -1,0 +1,3 @@
+create table app.a ();
+  end
+ transaction;

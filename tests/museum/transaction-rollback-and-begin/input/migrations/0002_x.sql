@@ -1,0 +1,2 @@
+create table app.a ();
+rollback; begin;

@@ -1,0 +1,3 @@
+savepoint s;
+create table app.a ();
+rollback to savepoint s;

@@ -1,0 +1,2 @@
+set local transaction read only;
+select 1;

@@ -1,0 +1,2 @@
+set local transaction_isolation = 'serializable';
+select 1;

@@ -1,0 +1,2 @@
+set transaction_read_only = on;
+select 1;

@@ -1,0 +1,2 @@
+set transaction snapshot '1-1';
+select 1;

@@ -1,0 +1,2 @@
+set transaction isolation level serializable;
+select 1;

@@ -1,0 +1,2 @@
+start transaction isolation level serializable;
+select 1;

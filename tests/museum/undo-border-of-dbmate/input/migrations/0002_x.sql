@@ -1,0 +1,3 @@
+create table app.a ();
+-- migrate:down
+drop table app.a;

@@ -1,0 +1,3 @@
+create table app.a ();
+-- +goose Down
+drop table app.a;

@@ -1,0 +1,3 @@
+create table app.a ();
+-- +migrate Down
+drop table app.a;

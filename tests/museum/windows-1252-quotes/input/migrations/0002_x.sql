@@ -1,0 +1,2 @@
+insert into app.t
+values ('it’s');

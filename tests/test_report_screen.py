@@ -1,0 +1,67 @@
+"""Printing: what reaches a stream, and in which form."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from headwater.model import around
+from headwater.report.screen import print_json, say
+
+
+def written(text: str, monkeypatch: pytest.MonkeyPatch, *, encoding: str = "utf-8") -> str:
+    """Say a text on a stream of an encoding, and give what is there."""
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    say(text)
+    return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("\x1b[2J\x1b[31mred", "\u241b[2J\u241b[31mred", id="escape-codes"),
+        pytest.param("a\rb\x08c\x7f", "a\u240db\u2408c\u2421", id="what-moves-the-cursor"),
+        pytest.param("a\x00\x07", "a\u2400\u2407", id="nul-and-bell"),
+        pytest.param("a\x9b31m", "a\ufffd31m", id="escape-code-of-one-character"),
+        pytest.param("a\u202eb\u2066c\u200f", "a\ufffdb\ufffdc\ufffd", id="order-of-writing"),
+        pytest.param("é\t名前 \U0001f600 …\n  b", "é\t名前 \U0001f600 …\n  b", id="plain-text"),
+    ],
+)
+def test_what_would_steer_a_terminal_is_shown_as_a_picture_of_the_same_width(
+    text: str, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(shown) == len(text)
+    assert written(text, monkeypatch) == f"{shown}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_what_a_stream_cannot_hold_is_spelled_out(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert written("COPY …", monkeypatch, encoding=encoding) == "COPY \\u2026\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_says_the_same_on_every_stream(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
+    print_json({"message": "é …"})
+    assert json.loads(raw.getvalue().decode(encoding)) == {"message": "é …"}
+    assert (b"\\u2026" in raw.getvalue()) == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("length", "column"), [(1, 1), (160, 81), (161, 1), (1000, 1), (1000, 500), (1000, 1000)]
+)
+def test_of_a_long_line_only_what_stands_around_the_place_is_shown(
+    length: int, column: int
+) -> None:
+    source = "".join(chr(0x4E00 + number) for number in range(length))
+    text, shown = around(source, column)
+    assert text[shown - 1] == source[column - 1]
+    assert len(text) <= 164
+    assert (text == source) == (len(source) <= 80 + column - 1 <= 160)

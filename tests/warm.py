@@ -1,0 +1,134 @@
+"""A process that has loaded everything, and forks for each run of `invoke`.
+
+A run is a process of its own all the same, with its own folder, environment, streams and exit
+code; it only saves what starting Python and loading the driver and the parser would cost, which
+would be most of the time of several hundred runs.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+# A run that hangs is ended by SIGALRM, which nobody could take for an exit code of ours.
+_LONGEST_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """The process that forks; `run` asks it for one run at a time."""
+
+    process: subprocess.Popen[str]
+
+    def run(
+        self, root: Path, arguments: list[str], environment: Mapping[str, str], output: Path
+    ) -> tuple[int, str]:
+        """Run `invoke ARGUMENTS` in a folder; give its exit code, and all that it wrote."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        request = [str(root), arguments, dict(environment), str(output)]
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        code = int(self.process.stdout.readline())
+        return code, output.read_text(encoding="utf-8", errors="surrogateescape")
+
+
+@contextmanager
+def warm_process() -> Generator[Warm]:
+    """Start the process, and end it when the last run is done."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.warm"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield Warm(process)
+    finally:
+        process.communicate(timeout=_LONGEST_S)
+
+
+def serve() -> None:
+    """Answer each line of stdin: fork, run, and write the exit code."""
+    _load_everything()
+    for line in sys.stdin:
+        root, arguments, environment, output = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            _run_and_exit(root, arguments, environment, output)
+        _, status = os.waitpid(child, 0)
+        sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        sys.stdout.flush()
+
+
+def _load_everything() -> None:
+    import dotenv.parser  # noqa: F401
+    import invoke.main  # noqa: F401
+    import psycopg  # noqa: F401
+
+    import headwater.checks.linting
+    import headwater.checks.proof
+    import headwater.files.grammar
+    import headwater.postgres.reset
+    import headwater.postgres.run
+    import headwater.postgres.sequence
+    import headwater.report.judged  # noqa: F401
+
+
+def _run_and_exit(
+    root: str, arguments: list[str], environment: dict[str, str], output: str
+) -> None:
+    """Be the process that a shell would have started, as far as the task can tell."""
+    code = 1
+    try:
+        signal.alarm(_LONGEST_S)
+        os.chdir(root)
+        os.environ.clear()
+        os.environ.update(environment)
+        _redirect(output)
+        sys.argv = ["invoke", *arguments]
+        sys.path[0] = root
+        from invoke.main import program
+
+        try:
+            program.run()
+            code = 0
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        with suppress(BrokenPipeError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+    finally:
+        os._exit(code)
+
+
+def _redirect(output: str) -> None:
+    """Let both streams write to one file, encoded as the environment says."""
+    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, descriptor in enumerate((nothing, written, written)):
+        os.dup2(descriptor, number)
+    encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the stream of the process
+    sys.stdout = _stream(1, encoding, "strict")
+    sys.stderr = _stream(2, encoding, "backslashreplace")
+
+
+def _stream(number: int, encoding: str, errors: str) -> io.TextIOWrapper:
+    raw = os.fdopen(number, "wb", closefd=False)
+    return io.TextIOWrapper(raw, encoding=encoding, errors=errors, write_through=True)
+
+
+if __name__ == "__main__":
+    serve()
