@@ -229,7 +229,11 @@ def test_a_stepwise_file_that_loses_a_connection_says_how_far_it_came(
     target: Target, settings: Settings, gone: str, words: str
 ) -> None:
     mine = f"{TERMINATE}'headwater {gone}' and datname = current_database();"
-    text = f"-- headwater: no-transaction\ncreate schema app; {mine} create table app.t ();"
+    # Only what runs in no transaction is written by the journal's own connection.
+    text = (
+        f"-- headwater: no-transaction\ncreate schema app; create table app.t (i int); {mine} "
+        "create index concurrently t_i on app.t (i);"
+    )
     with pytest.raises(HalfDone, match=words) as caught:
         migrate(target, folder_with(settings, {"0001_a.sql": text}), settings)
     assert "statements done: at least" in caught.value.detail

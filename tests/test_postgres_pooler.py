@@ -22,6 +22,7 @@ from headwater.postgres.lock import migration_lock
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate, pending, status
+from headwater.postgres.trial import trial
 from headwater.settings import Settings
 from tests.conftest import Pooled
 from tests.projects import make_project
@@ -298,6 +299,47 @@ def test_the_task_ends_with_2_and_says_what_to_name(
         ended = project.invoke("status --json")
         assert [row["state"] for row in ended.json["migrations"]] == ["pending"] * 3
     assert tables(target) == []
+
+
+TASKS = {
+    "status": 0,
+    "migrate --dry-run": 0,
+    "wait": 0,
+    "migrate": 2,
+    "migrate --trial": 2,
+    "reset": 2,
+    "verify": 2,
+    "history.mark 0002_index": 2,
+    "history.repair 0001_init": 2,
+    "history.baseline 0001_init": 2,
+}
+
+
+def test_no_task_leaves_anything_in_sessions_that_others_share(
+    target: Target, settings: Settings, pooled: Pooled, tmp_path: Path
+) -> None:
+    """`history.baseline` on a database that has a history is refused before it comes to that."""
+    migrate(target, folder_with(settings, FILES), settings, to="0001_init")
+    clean = 0
+    with pooled("transaction", pool_size=1) as through:
+        project = make_project(tmp_path / "project", FILES, through)
+        for task, code in TASKS.items():
+            project.invoke(task, code=code)
+            clean += query(through, LEFT) == []
+    print(f"tasks that leave nothing in a shared session: {clean} of {len(TASKS)}")  # noqa: T201
+    assert clean == len(TASKS)
+    assert recorded(target, settings) == ["0001_init"]
+    assert tables(target) == ["t"]
+
+
+def test_a_trial_through_a_pool_in_session_mode_sees_its_own_locks(
+    target: Target, settings: Settings, pooled: Pooled
+) -> None:
+    files = FILES | {"0004_column.sql": "alter table app.t add column b int;"}
+    migrate(target, folder_with(settings, FILES), settings)
+    with pooled("session") as through:
+        tried = trial(through, folder_with(settings, files), settings)
+    assert [lock.relation for lock in tried.locks] == ["app.t"]
 
 
 def test_a_runner_that_is_killed_behind_a_pool_leaves_the_lock_free(

@@ -29,7 +29,7 @@ from headwater.model import (
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import is_disposable, name_of
-from headwater.postgres.job import Job
+from headwater.postgres.job import Job, backend_of
 from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.patience import patiently
 from headwater.postgres.plan import require_no_problems
@@ -169,7 +169,7 @@ class _Trial:
         try:
             require_sent(connection, begin, "beginning the trial")
             results.extend(run_together(connection, self._jobs(plan, accepted)))
-            held = locks_held(lock, connection.info.backend_pid, self.settings)
+            held = locks_held(lock, backend_of(connection), self.settings)
         except MigrationFailed as error:
             raise _told(error, accepted, len(results)) from error.__cause__
         finally:
