@@ -15,6 +15,7 @@ from headwater.postgres.run import migrate
 from headwater.schema.catalog import Facts
 from headwater.schema.snapshot import read_snapshot
 from headwater.settings import Settings
+from tests.support import until, value
 
 Rows = tuple[tuple[Any, ...], ...]
 
@@ -122,3 +123,58 @@ def ending_of(action: Callable[[Callable[[Event], None]], object]) -> Ending:
     except Exception as error:  # noqa: BLE001 - whatever else it is, the task calls it a bug
         return Ending(70, f"{type(error).__name__}: {error}", said=tuple(said))
     return Ending(0, said=tuple(said))
+
+
+# The catalogue as far as the small migrations of the proxy's tests change it, in one row.
+_AT_A_GLANCE = """
+select array(select format('%s %s %s', c.oid::regclass, c.relkind, c.relnamespace::regnamespace)
+               from pg_class c where c.relnamespace::regnamespace::text in ('app', 'public')
+              order by 1),
+       array(select format('%s %s %s', attrelid::regclass, attname, atttypid::regtype)
+               from pg_attribute where attrelid::regclass::text like 'app.%' order by 1),
+       array(select format('%s %s %s', indexrelid::regclass, indisvalid, indisready)
+               from pg_index where indexrelid::regclass::text like 'app.%' order by 1),
+       array(select format('%s %s', inhrelid::regclass, inhdetachpending)
+               from pg_inherits order by 1),
+       array(select format('%s %s', enumtypid::regtype, enumlabel) from pg_enum order by enumtypid,
+                    enumsortorder)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a small migration changes: cheap to look at, and equal or not."""
+
+    catalogue: tuple[Any, ...]
+    rows: Rows
+    history: Rows
+    journal: Rows
+
+
+def glance_at(target: Target) -> Glance:
+    """Look at relations, columns, indexes, enums, every row, history and journal."""
+    with psycopg.connect(target.conninfo, autocommit=True) as connection:
+        [catalogue] = connection.execute(_AT_A_GLANCE).fetchall()
+        found = connection.execute(_TABLES).fetchall()
+        return Glance(
+            catalogue=tuple(map(tuple, catalogue)),
+            rows=tuple(
+                (f"{schema}.{table}", _rows_of(connection, schema, table))
+                for schema, table in found
+            ),
+            history=_bookkeeping(connection, "schema_migrations", "version, checksum, how"),
+            journal=_bookkeeping(connection, "schema_migrations_steps", "version, step, state"),
+        )
+
+
+def wait_for_quiet(target: Target, *, seconds: float = 20) -> None:
+    """Wait until no backend of a runner is left in the database."""
+    until(
+        lambda: not value(
+            target,
+            "select count(*) from pg_stat_activity where datname = current_database() "
+            "and application_name like 'headwater%'",
+        ),
+        "the end of the runner's backends",
+        seconds=seconds,
+    )
