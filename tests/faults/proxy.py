@@ -73,7 +73,8 @@ class Proxy:
         """
         with self._lock:
             self.faults, self.alone = dict(faults), alone
-            self.counted = 0
+            self.messages: list[bytes] = []
+            """What the client has sent since."""
             self.refusing = False
             self.broken_at: list[bytes] = []
             """The messages that it broke at."""
@@ -118,8 +119,8 @@ class Proxy:
     def strikes(self, message: bytes) -> Fault | None:
         """Count a message; give the fault when it is the one."""
         with self._lock:
-            self.counted += 1
-            fault = self.faults.get(self.counted)
+            self.messages.append(message)
+            fault = self.faults.get(len(self.messages))
             if fault is not None:
                 self.broken_at.append(message)
                 self.refusing = self.alone
@@ -168,7 +169,7 @@ class _Link:
             self.server.sendall(message)
         if fault is Fault.ANSWERED:
             # Of the extended protocol only Sync is sure to be answered.
-            self.answered.wait(5 if message[:1] in {b"Q", b"S"} else 0.1)
+            self.answered.wait(8 if message[:1] in {b"Q", b"S"} else 0.03)
         if fault in HOLES:
             self._swallow()
         self.cut()
