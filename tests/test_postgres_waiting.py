@@ -20,7 +20,7 @@ from headwater.postgres.waiting import wait_for
 from tests.support import query, value
 
 
-def with_parameters(target: Target, **parameters: object) -> Target:
+def with_parameters(target: Target, **parameters: str | int) -> Target:
     text = conninfo.make_conninfo(target.conninfo, **parameters)
     return replace(target, conninfo=text)
 
@@ -118,6 +118,8 @@ def test_what_passes_is_waited_for_until_the_time_is_up(
     assert time.monotonic() - begun >= 0.4
     assert message.decode() in caught.value.detail
     assert (caught.value.exit_code, caught.value.code) == (2, "unreachable")
+    assert caught.value.hint
+    assert caught.value.hint.partition("--timeout")[1] or "invoke wait" not in caught.value.hint
 
 
 @pytest.mark.parametrize(
