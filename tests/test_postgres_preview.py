@@ -14,13 +14,16 @@ from headwater.model import Migrated, Preview, Target
 from headwater.postgres import preview as previewing
 from headwater.postgres.connect import Connection
 from headwater.postgres.run import migrate
+from headwater.postgres.trial import trial
 from headwater.settings import Settings
-from tests.support import folder_with, migrated, query, recorded, session, value
+from tests.clusters import cluster, standby
+from tests.support import folder_with, migrated, query, recorded, session, until, value
 
 INIT = {"0001_init.sql": "create schema app;\ncreate table app.t (i int primary key);\n"}
 INDEX = {
     "0002_index.sql": "-- headwater: no-transaction\ncreate index concurrently i on app.t (i);\n"
 }
+SECOND = {"0002_second.sql": "alter table app.t add j int;"}
 CONDITION = {"0001_init.verify.sql": 'select true as "all is well";'}
 
 
@@ -116,3 +119,14 @@ def test_a_role_that_may_only_read_sees_a_dry_run(target: Target, settings: Sett
     finally:
         query(target, f"drop owned by {role}; drop role {role}")
     assert recorded(target, settings) == ["0001_init"]
+
+
+def test_a_standby_shows_a_dry_run_and_refuses_a_trial(settings: Settings) -> None:
+    with cluster() as primary, standby(primary) as follower:
+        migrated(primary.target(), settings, INIT)
+        follower.start()
+        until(lambda: recorded(follower.target(), settings), "the history on the standby")
+        done = dry_run(follower.target(), settings, INIT | INDEX)
+        assert [p.version for p in done.previews] == ["0002_index"]
+        with pytest.raises(TargetError, match="is a standby"):
+            trial(follower.target(), folder_with(settings, INIT | SECOND), settings)

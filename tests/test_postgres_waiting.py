@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Generator
@@ -18,9 +20,22 @@ from headwater.postgres.waiting import wait_for
 from tests.support import query, value
 
 
-def with_parameters(target: Target, **parameters: object) -> Target:
+def with_parameters(target: Target, **parameters: str | int) -> Target:
     text = conninfo.make_conninfo(target.conninfo, **parameters)
     return replace(target, conninfo=text)
+
+
+# A process of its own: libpq's ping holds the interpreter that would have to answer it.
+_SERVER = """
+import socket, sys
+listener = socket.create_server(("127.0.0.1", 0))
+print(listener.getsockname()[1], flush=True)
+while True:
+    connection, _ = listener.accept()
+    with connection:
+        connection.recv(4096)
+        connection.sendall(bytes.fromhex(sys.argv[1]))
+"""
 
 
 @contextmanager
@@ -28,29 +43,13 @@ def server_that_says(message: bytes, code: bytes) -> Generator[int]:
     """Listen where every connection gets one FATAL error of PostgreSQL; give the port."""
     fields = b"SFATAL\0VFATAL\0C" + code + b"\0M" + message + b"\0\0"
     answer = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(0.1)
-    ended = threading.Event()
-
-    def serve() -> None:
-        while not ended.is_set():
-            try:
-                connection, _ = listener.accept()
-            except TimeoutError:
-                continue
-            with connection:
-                connection.settimeout(1)
-                connection.recv(4096)
-                connection.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        ended.set()
-        thread.join()
-        listener.close()
+    command = [sys.executable, "-c", _SERVER, answer.hex()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
 
 
 def test_a_server_that_answers_is_not_waited_for(target: Target) -> None:
@@ -119,6 +118,8 @@ def test_what_passes_is_waited_for_until_the_time_is_up(
     assert time.monotonic() - begun >= 0.4
     assert message.decode() in caught.value.detail
     assert (caught.value.exit_code, caught.value.code) == (2, "unreachable")
+    assert caught.value.hint
+    assert caught.value.hint.partition("--timeout")[1] or "invoke wait" not in caught.value.hint
 
 
 @pytest.mark.parametrize(

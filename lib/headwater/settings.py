@@ -329,7 +329,9 @@ class _Sources:
         texts = {}
         for key, value in table.items():
             if key not in known:
-                self.problems.append(f"{name}: {key} is no setting (known: {', '.join(known)})")
+                self.problems.append(
+                    f"{name}: {forms.key(key)} is no setting (known: {', '.join(known)})"
+                )
             elif key == "schemas" and _is_list_of_texts(value):
                 texts[key] = ",".join(value)
             elif isinstance(value, str | int) and not isinstance(value, bool):
@@ -378,4 +380,5 @@ def _reason(error: Exception) -> str:
         return f"not UTF-8 at byte {error.start}"
     if isinstance(error, OSError):
         return error.strerror or type(error).__name__
-    return str(error)
+    where = re.search(r" \(at [a-z0-9, ]+\)$", str(error))
+    return f"it is not TOML{where[0] if where else ''}"

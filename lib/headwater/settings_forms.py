@@ -15,6 +15,11 @@ def _quoted(text: str) -> str:
     return "a URL" if re.search("://|@|password", text, re.IGNORECASE) else repr(text)
 
 
+def key(text: str) -> str:
+    """Quote the name of a setting that there is not, unless it may be something else."""
+    return text if re.fullmatch(r"[A-Za-z0-9_.-]+", text) else "a name with other characters"
+
+
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min)")
 _UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000}
@@ -92,6 +97,9 @@ def lock_key(text: str) -> int:
 # What every task shows of its target.
 _SHOWN = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 
+# A URL, or the part of one that holds user and password.
+_PART_OF_URL = re.compile("://|:.*@")
+
 
 def fault_of_libpq(name: str, value: str) -> str:
     """Say what is wrong with one of libpq's variables: what is shown must hold no password.
@@ -100,9 +108,9 @@ def fault_of_libpq(name: str, value: str) -> str:
     """
     if not _is_text(value):
         return "holds bytes that are no text"
-    if name in _SHOWN and "://" in value:
+    if name in _SHOWN and _PART_OF_URL.search(value):
         return "a URL belongs in DATABASE_URL"
-    if name == "PGDATABASE" and "=" in value:
+    if name in _SHOWN and "=" in value:
         return "a list of parameters is no name"
     return ""
 

@@ -28,7 +28,7 @@ def preview(
     Raises what that would raise. Only SELECTs, of one moment and without the lock: it works on a
     standby, and with a role that may only read.
     """
-    with connect(target, purpose="dry run") as connection:
+    with connect(target, purpose="dry run", impatient=True) as connection:
         connection.read_only = True
         connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         with translated("reading for the dry run"), connection.transaction():

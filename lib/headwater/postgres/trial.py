@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from headwater.errors import FilesError, LockBusy, MigrationFailed, TargetError, UnsafeTarget
+from headwater.errors import FilesError, LockBusy, MigrationFailed, UnsafeTarget
 from headwater.files.accepted import Accepted
 from headwater.model import (
     Finding,
@@ -29,10 +29,12 @@ from headwater.model import (
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import is_disposable, name_of
+from headwater.postgres.encryption import warn
 from headwater.postgres.job import Job, backend_of
 from headwater.postgres.lock import migration_lock, sessions_with_locks
 from headwater.postgres.patience import patiently
 from headwater.postgres.plan import require_no_problems
+from headwater.postgres.rights import require_able
 from headwater.postgres.run import accept, plan_for
 from headwater.postgres.tablelocks import in_lines, locks_held, locks_to_come
 from headwater.postgres.together import (
@@ -76,10 +78,11 @@ def trial(  # noqa: PLR0913 - each is named by its caller
         confirm=confirm,
         notify=notify,
     )
-    with connect(target, purpose="trial") as connection:
+    with connect(target, purpose="trial", impatient=True) as connection:
         plan, accepted = work.prepare(connection)
         if not accepted:
             return Tried(plan=plan)
+        warn(connection, target, notify)
         with migration_lock(target, settings, notify) as lock:
             plan, accepted = work.prepare(connection)  # by now another runner may have done it
             if not accepted:
@@ -108,8 +111,9 @@ class _Trial:
         _require_transactional(plan.steps)
         accepted = accept(plan.steps)
         _require_one_transaction(accepted)
+        if accepted:
+            require_able(connection, self.target, self.settings)
         self._require_confirmed(connection, accepted)
-        _require_writable(connection)
         return plan, accepted
 
     def _require_confirmed(self, connection: Connection, accepted: Sequence[Accepted]) -> None:
@@ -227,19 +231,6 @@ def _require_one_transaction(accepted: Sequence[Accepted]) -> None:
                 "would share in a trial; nothing was run",
                 hint=f"try the files up to it: invoke migrate --trial --to {version}",
             )
-
-
-def _require_writable(connection: Connection) -> None:
-    """Refuse a standby, and a role or a database that is read-only: the first file would fail."""
-    with translated("looking at the target"):
-        row = connection.execute(
-            "SELECT pg_catalog.current_setting('transaction_read_only')"
-        ).fetchone()
-    if row != ("off",):
-        raise TargetError(
-            "the server, the database or the role is read-only; nothing was run",
-            hint="name the primary in DATABASE_URL, or see: SHOW default_transaction_read_only",
-        )
 
 
 def _only_those_before(steps: Sequence[Migration], first: Migration) -> str:

@@ -61,7 +61,7 @@ def wait_for(target: Target, timeout: str, *, notify: Notify = ignore) -> Answer
                 raise Unreachable(
                     f"{target} did not answer within {timeout}",
                     detail=error.detail,
-                    hint=error.hint,
+                    hint=_after_waiting(error.hint),
                 ) from error
             if tries == 0:
                 notify(Said(message=f"waiting up to {timeout} for {target}"))
@@ -92,6 +92,11 @@ def _patient_for(target: Target, left_s: float) -> Target:
     return replace(
         target, conninfo=conninfo.make_conninfo(target.conninfo, connect_timeout=seconds)
     )
+
+
+def _after_waiting(hint: str) -> str:
+    """Give the hint of the last refusal, unless it is to wait: that was done."""
+    return "wait longer, such as: invoke wait --timeout 5min" if "invoke wait" in hint else hint
 
 
 def _may_pass(error: Unreachable) -> bool:
