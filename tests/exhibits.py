@@ -132,10 +132,6 @@ def set_up(exhibit: Exhibit, root: Path) -> None:
         _MAKERS[how](root / path, *arguments)
 
 
-def _bytes(path: Path, hexadecimal: str) -> None:
-    path.write_bytes(bytes.fromhex(hexadecimal))
-
-
 def _raw_name(path: Path, hexadecimal: str, text: str) -> None:
     """Write a file whose name is no text: its bytes stand behind the name of its folder."""
     name = bytes.fromhex(hexadecimal)
@@ -150,7 +146,6 @@ def _big(path: Path, size: int) -> None:
 
 
 _MAKERS: dict[str, Callable[..., object]] = {
-    "bytes": _bytes,
     "text": lambda path, text: path.write_bytes(text.encode()),
     "repeat": lambda path, text, times, end: path.write_text(text * times + end, encoding="utf-8"),
     "name": _raw_name,
@@ -158,5 +153,4 @@ _MAKERS: dict[str, Callable[..., object]] = {
     "symlink": lambda path, to: path.symlink_to(to),
     "fifo": os.mkfifo,
     "mkdir": lambda path: path.mkdir(exist_ok=True),
-    "chmod": lambda path, mode: path.chmod(int(mode, 8)),
 }

@@ -53,8 +53,9 @@ _COLUMNS = (
 )
 
 # As the table stands: no row when there is none; its columns, and whether it is a plain table
-# without rules and triggers, which could take a record away that was said to be written. Read from
-# the catalogue, so that neither search_path nor a missing right on the table decides.
+# without rules and triggers, which could take a record away that was said to be written, and
+# without children, whose rows would count as applied. Read from the catalogue, so that neither
+# search_path nor a missing right on the table decides.
 _SHAPE = """
 SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
@@ -62,6 +63,7 @@ SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
        AND NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t
                         WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
+       AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid)
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = %s AND c.relname = %s
 """
@@ -92,8 +94,8 @@ def _has_history(connection: Connection, settings: Settings) -> bool:
         )
     if not is_plain:
         raise HistoryError(
-            f"{settings.history} is no plain table: it is a view, or has rules or triggers",
-            detail="a record that they change or drop would be lost; nothing was run",
+            f"{settings.history} is no plain table, but a view, or has rules, triggers or children",
+            detail="what they change, drop or add would be no record of ours; nothing was run",
             hint="remove them, or let them stand on a copy of the table",
         )
     return True
