@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -31,7 +30,7 @@ from headwater.postgres.run import migrate, status
 from headwater.settings import DatabaseChoice, Settings
 from tests.clusters import Cluster, cluster
 from tests.conftest import FreshDatabase
-from tests.projects import Project, copy_of_the_checkout, make_project
+from tests.projects import Project, copy_of_the_checkout
 from tests.support import folder_with, migrated, query, value
 from tests.test_docs import codes, section, text_of
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from headwater.model import Target
 from headwater.settings import Settings
 from tests.faults.runners import Ran, Runner, runners
-from tests.projects import Project, make_project
+from tests.projects import make_project
 from tests.support import query, recorded, running_sessions, until, value, write_files
 
 pytestmark = pytest.mark.slow

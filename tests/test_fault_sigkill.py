@@ -154,8 +154,11 @@ def _what_is_wrong(project: Project, target: Target) -> str:
     if value(target, "select count(*) from pg_index where not indisvalid"):
         return "an index is invalid"
     left = value(target, "select count(*) from schema_migrations_steps")
-    indexes = value(target, "select string_agg(relname, ' ' order by 1) from pg_class "
-                    "where relkind = 'i' and relnamespace = 'app'::regnamespace")
+    indexes = value(
+        target,
+        "select string_agg(relname, ' ' order by 1) from pg_class "
+        "where relkind = 'i' and relnamespace = 'app'::regnamespace",
+    )
     return f"journal {left}, indexes {indexes}" if (left, indexes) != (0, "t_i") else ""
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -264,7 +264,9 @@ def test_a_concurrent_statement_that_is_ended_while_it_waits_is_finished_by_the_
         if not (broken.is_named and broken.is_mended):
             wrong.append(str(broken))
     total = len(WAITING)
-    print(f"ended while it waits, named and finished by the next run: {total - len(wrong)} of {total}")
+    print(
+        f"ended while it waits, named and finished by the next run: {total - len(wrong)} of {total}"
+    )
     assert wrong == []
 
 

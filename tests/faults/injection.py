@@ -65,9 +65,7 @@ def arm(target: Target, point: int) -> None:
 
 def passed(target: Target) -> int:
     """Give how many boundaries were passed since it was armed."""
-    count = value(
-        target, "select case when is_called then last_value else 0 end from fault.passed"
-    )
+    count = value(target, "select case when is_called then last_value else 0 end from fault.passed")
     assert isinstance(count, int)
     return count
 

@@ -73,9 +73,7 @@ def _work(pipe: Pipe, together: Barrier) -> None:
         done: list[str] = []
         together.wait(60)
 
-        def run(
-            notify: object, target: Target = target, settings: Settings = settings
-        ) -> None:
+        def run(notify: object, target: Target = target, settings: Settings = settings) -> None:
             results = migrate(target, folder, settings, notify=notify).results  # type: ignore[arg-type]
             done.extend(result.version for result in results)
 

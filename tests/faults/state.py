@@ -101,9 +101,7 @@ class Ending:
         return f"exit {self.code}: {self.message}"
 
 
-def run(
-    target: Target, folder: MigrationFolder, settings: Settings, **options: Any
-) -> Ending:
+def run(target: Target, folder: MigrationFolder, settings: Settings, **options: Any) -> Ending:
     """Run what is pending, and tell how it ended; nothing is raised."""
     return ending_of(lambda notify: migrate(target, folder, settings, notify=notify, **options))
 
@@ -170,10 +168,12 @@ def glance_at(target: Target) -> Glance:
 def wait_for_quiet(target: Target, *, seconds: float = 20) -> None:
     """Wait until no backend of a runner is left in the database."""
     until(
-        lambda: not value(
-            target,
-            "select count(*) from pg_stat_activity where datname = current_database() "
-            "and application_name like 'headwater%'",
+        lambda: (
+            not value(
+                target,
+                "select count(*) from pg_stat_activity where datname = current_database() "
+                "and application_name like 'headwater%'",
+            )
         ),
         "the end of the runner's backends",
         seconds=seconds,

@@ -55,10 +55,10 @@ _COLUMNS = (
     "fingerprint",
 )
 
-# As the table stands: no row when there is none; its columns, and whether it is a plain table: no
-# rules and triggers, which could take a record away that was said to be written, and no children,
-# whose rows would count as applied. Read from the catalogue, so that neither search_path
-# nor a missing right on the table decides.
+# As the table stands: no row when there is none; its columns, and whether it is a plain table
+# without rules and triggers, which could take a record away that was said to be written, and
+# without children, whose rows would count as applied. Read from the catalogue, so that neither
+# search_path nor a missing right on the table decides.
 _SHAPE = """
 SELECT ARRAY(SELECT a.attname::text FROM pg_catalog.pg_attribute a
               WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum),
@@ -112,7 +112,7 @@ def _shape(connection: Connection, settings: Settings) -> tuple[list[str], bool]
 def _require_plain(settings: Settings, *, is_plain: bool) -> None:
     if not is_plain:
         raise HistoryError(
-            f"{settings.history} is no plain table: a view, or it has rules, triggers or children",
+            f"{settings.history} is no plain table, but a view, or has rules, triggers or children",
             detail="what they change, drop or add would be no record of ours; nothing was run",
             hint="remove them, or let them stand on a copy of the table",
         )
