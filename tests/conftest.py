@@ -104,7 +104,7 @@ def target(
     name = str(conninfo.conninfo_to_dict(url)["dbname"])
     yield with_database(server, name, "test")
     if request.node.stash.get(_failed, False):
-        print(f"\nthe database of this test is kept: {name}")  # noqa: T201
+        print(f"\nthe database of this test is kept: {name}")
     else:
         context.__exit__(None, None, None)
 

@@ -114,7 +114,7 @@ class Case:
         return [row[0] for row in self.left.history]
 
     @property
-    def wrong(self) -> str:
+    def wrong(self) -> str:  # noqa: PLR0911 - one for each way to be wrong
         """Say what is wrong with it, if anything is."""
         if self.again and (self.again.code or self.finally_left != self.scenario.after):
             return "it needs a step by hand"

@@ -97,7 +97,7 @@ class Killed:
 
 
 def kill_at(moment: float, target: Target, root: Path, *, patient: bool) -> Killed:
-    """Kill a runner, then run the next one: at once, or when the server has seen that it is gone."""
+    """Kill a runner, then run the next one: at once, or when the server has seen its end."""
     project = make_project(root, FILES, target)
     runner = project.begin("migrate")
     time.sleep(moment)

@@ -202,7 +202,7 @@ def test_each_statement_takes_the_locks_that_its_text_says(database: Connection)
     texts = [text for text in STATEMENTS if not (older and text.startswith("grant"))]
     differences = [found for text in texts if (found := difference(database, text))]
     right = len(texts) - len(differences)
-    print(f"statements whose locks are told rightly: {right} of {len(texts)}")  # noqa: T201
+    print(f"statements whose locks are told rightly: {right} of {len(texts)}")
     assert len(texts) > 90
     assert not differences, "\n".join(differences)
 

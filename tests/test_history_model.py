@@ -334,11 +334,11 @@ def test_whatever_happens_to_files_status_tells_it_and_nothing_runs_that_must_no
                 suppress_health_check=list(HealthCheck),
             ),
         )
-    print("\n" + ", ".join(f"{what} {count}" for what, count in sorted(_seen.items())))  # noqa: T201
+    print("\n" + ", ".join(f"{what} {count}" for what, count in sorted(_seen.items())))
     # A model that never came there has shown nothing of it.
     states = set(State) - {State.HALF_DONE, State.UNKNOWN_RULE}
     events = {"refused", "migrated", "failed", "marked", "repaired", "renamed", "reset"}
     wanted = {str(what) for what in states | events}
     seen = {str(what) for what, count in _seen.items() if count}
-    print(f"states and events seen: {len(wanted & seen)} of {len(wanted)}")  # noqa: T201
+    print(f"states and events seen: {len(wanted & seen)} of {len(wanted)}")
     assert wanted <= seen

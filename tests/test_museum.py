@@ -211,7 +211,7 @@ def state_of(target: Target) -> list[tuple[Any, ...]]:
 def test_the_museum_has_at_least_150_bad_inputs_of_every_group_and_section() -> None:
     bad = [exhibit for exhibit in EXHIBITS if exhibit.bad]
     sections = {section for section in SECTIONS for e in bad if e.museum.startswith(section)}
-    print(f"\nbad inputs: {len(bad)}, of {len(sections)} of {len(SECTIONS)} sections")  # noqa: T201
+    print(f"\nbad inputs: {len(bad)}, of {len(sections)} of {len(SECTIONS)} sections")
     assert len(bad) >= 150
     assert sections == set(SECTIONS)
 

@@ -119,7 +119,7 @@ def test_every_pool_that_shares_its_sessions_is_told(pooled: Pooled) -> None:
                 else:
                     told += sum(refused(through) for _ in range(TRIES))
     total = len(POOLS) * 2 * TRIES
-    print(f"pools in transaction mode that are refused: {told} of {total}")  # noqa: T201
+    print(f"pools in transaction mode that are refused: {told} of {total}")
     assert told == total
 
 
@@ -130,7 +130,7 @@ def test_no_pool_in_session_mode_is_refused(pooled: Pooled) -> None:
         with pooled("session", pool_size=size, round_robin=turns) as through:
             warm(through, size)
             good += sum(not refused(through) for _ in range(TRIES))
-    print(f"pools in session mode that are used: {good} of {len(pools) * TRIES}")  # noqa: T201
+    print(f"pools in session mode that are used: {good} of {len(pools) * TRIES}")
     assert good == len(pools) * TRIES
 
 
@@ -326,7 +326,7 @@ def test_no_task_leaves_anything_in_sessions_that_others_share(
         for task, code in TASKS.items():
             project.invoke(task, code=code)
             clean += query(through, LEFT) == []
-    print(f"tasks that leave nothing in a shared session: {clean} of {len(TASKS)}")  # noqa: T201
+    print(f"tasks that leave nothing in a shared session: {clean} of {len(TASKS)}")
     assert clean == len(TASKS)
     assert recorded(target, settings) == ["0001_init"]
     assert tables(target) == ["t"]

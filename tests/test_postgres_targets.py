@@ -510,7 +510,7 @@ def test_every_target_in_trouble_is_told_in_one_clear_sentence(
         failures += found
         remove(place, name)
     told = len(EXHIBITS) - len({line.partition(":")[0] for line in failures})
-    print(f"\ntargets told in one clear sentence: {told} of {len(EXHIBITS)}")  # noqa: T201
+    print(f"\ntargets told in one clear sentence: {told} of {len(EXHIBITS)}")
     assert failures == [], "\n".join(failures)
 
 

@@ -170,7 +170,7 @@ def test_no_file_meets_what_another_left_in_its_session(
     )
     with pytest.raises(MigrationFailed, match=f"seen: 0 of {len(LEAKS)}"):
         tried(target, settings, files)
-    print(f"kinds of session state seen by the next file of a trial: 0 of {len(LEAKS)}")  # noqa: T201
+    print(f"kinds of session state seen by the next file of a trial: 0 of {len(LEAKS)}")
     monkeypatch.setattr(together, "FORGET", b"SELECT;")
     with pytest.raises(MigrationFailed, match=r"seen: [1-9]\d* of |already exists"):
         tried(target, settings, files)

@@ -737,8 +737,8 @@ def tally() -> Generator[Counter[str]]:
     """Counts what was named, and prints the fractions at the end (`pytest -s`)."""
     counts: Counter[str] = Counter()
     yield counts
-    print(f"\nmutations named {counts['named']}/{counts['mutations']},", end=" ")  # noqa: T201
-    print(f"no-ops clean {counts['clean']}/{counts['no-ops']}")  # noqa: T201
+    print(f"\nmutations named {counts['named']}/{counts['mutations']},", end=" ")
+    print(f"no-ops clean {counts['clean']}/{counts['no-ops']}")
 
 
 @pytest.mark.parametrize("case", MUTATIONS)

@@ -286,7 +286,7 @@ def test_no_task_shows_a_password_that_was_said_in_a_wrong_way(
                 if run.code == BUG:
                     bugs.append(f"{name}: {run.command}:\n{run.wrote}")
             shown += [f"{name}: file {file}" for file in files_that_show(project.root, fault.files)]
-    print(f"passwords seen: {len(shown)} of {total} runs ({len(faults)} faults)")  # noqa: T201
+    print(f"passwords seen: {len(shown)} of {total} runs ({len(faults)} faults)")
     assert total == len(faults) * len(lines)
     assert not shown, "\n".join(shown)
     assert not bugs, "\n".join(bugs)
@@ -384,7 +384,7 @@ def test_no_task_shows_the_password_that_it_works_with(
                 if run.command.startswith(("db.psql", "status", "wait")):
                     assert run.code == 0, run.wrote
             shown += [f"{name}: file {file}" for file in files_that_show(project.root, {})]
-    print(f"passwords seen: {len(shown)} of {total} runs on a target that answers")  # noqa: T201
+    print(f"passwords seen: {len(shown)} of {total} runs on a target that answers")
     assert not shown, "\n".join(shown)
     assert not watcher.seen, "an argument of a process"
     assert "psql" in watcher.programs, "the watcher was too slow to see psql"

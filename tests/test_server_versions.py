@@ -100,7 +100,7 @@ def test_the_portable_schema_is_built_proved_and_reset_on_every_version(
             assert value(versioned, "show server_version_num")[:2] == str(major)
             build_prove_and_reset(versioned, folder, settings)
         done += 1
-    print(f"\nversions: {done} of {len(VERSIONS)}")  # noqa: T201
+    print(f"\nversions: {done} of {len(VERSIONS)}")
     if missing is not None:
         raise missing
     assert done == len(VERSIONS)
@@ -205,7 +205,7 @@ def test_errors_are_shown_where_they_are(versioned: Target, settings: Settings) 
             migrate(versioned, folder, settings)
         if not caught.value.message.startswith(f"0002_fails.sql:{line}:{column}: "):
             wrong.append((name, caught.value.message))
-    print(f"places: {len(PLACES) - len(wrong)} of {len(PLACES)}", end=" ")  # noqa: T201
+    print(f"places: {len(PLACES) - len(wrong)} of {len(PLACES)}", end=" ")
     assert wrong == []
 
 
@@ -296,5 +296,5 @@ def test_nothing_of_a_session_reaches_the_next_file(versioned: Target, settings:
     write_files(settings.migrations, leaking_files())
     migrate(versioned, read_folder(settings.migrations), settings)
     seen = leaked(versioned)
-    print(f"kinds of session state that leak: {len(seen)} of {len(LEAKS)}", end=" ")  # noqa: T201
+    print(f"kinds of session state that leak: {len(seen)} of {len(LEAKS)}", end=" ")
     assert seen == []

@@ -101,7 +101,7 @@ def test_the_server_splits_every_file_of_ours_as_the_grammar_does(failed: Connec
     for text in texts:
         statements += require_alike(failed, text)
         alike += 1
-    print(f"\nfiles that are split alike: {alike} of {len(texts)} ({statements} statements)")  # noqa: T201
+    print(f"\nfiles that are split alike: {alike} of {len(texts)} ({statements} statements)")
     assert alike == len(texts) >= 250
 
 
@@ -124,5 +124,5 @@ def test_the_server_answers_each_statement_of_the_reference_schema(target: Targe
             assert reply.error is None
             assert reply.succeeded == len(parse(migration.text).statements)
             alike += 1
-    print(f"\nmigrations with an answer for each statement: {alike} of {len(migrations)}")  # noqa: T201
+    print(f"\nmigrations with an answer for each statement: {alike} of {len(migrations)}")
     assert alike == len(migrations) > 0

@@ -273,7 +273,8 @@ vacuum (analyze) app.few;
 create index concurrently docs_state on app.docs (state);
 update app.few set n = n + 1;
 """,
-        """select count(*) = 2 and fault.boundary() as "both are counted" from app.few where n = 1""",
+        """select count(*) = 2 and fault.boundary() as "both are counted"
+from app.few where n = 1""",
     ),
 }
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 from types import TracebackType
+from typing import Self
 
 from psycopg import conninfo
 
@@ -81,7 +82,7 @@ class Proxy:
             self.had_to_close = False
             """Whether a black hole was left by us, and not by the client."""
 
-    def __enter__(self) -> Proxy:
+    def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
         return self
 

@@ -65,6 +65,13 @@ def runners(count: int) -> Generator[Sequence[Runner]]:
             process.join()
 
 
+def _migrate(
+    target: Target, folder: MigrationFolder, settings: Settings, done: list[str], notify: Notify
+) -> None:
+    results = migrate(target, folder, settings, notify=notify).results
+    done.extend(result.version for result in results)
+
+
 def _work(pipe: Pipe, together: Barrier) -> None:
     os.setpgrp()  # Ctrl-C in the terminal of the tests is not for it
     while True:
@@ -73,9 +80,5 @@ def _work(pipe: Pipe, together: Barrier) -> None:
         done: list[str] = []
         together.wait(60)
 
-        def run(notify: object, target: Target = target, settings: Settings = settings) -> None:
-            results = migrate(target, folder, settings, notify=notify).results  # type: ignore[arg-type]
-            done.extend(result.version for result in results)
-
-        ending = ending_of(run)
+        ending = ending_of(partial(_migrate, target, folder, settings, done))
         pipe.send(Ran(ending, tuple(done)))

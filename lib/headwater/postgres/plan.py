@@ -102,7 +102,7 @@ def _state(
 def _state_of_applied(migration: Migration, row: Applied) -> State:
     if row.checksum == migration.checksum:
         return State.APPLIED
-    return State.EDITED if _KNOWN_RULE.fullmatch(row.checksum) else State.UNKNOWN_RULE
+    return State.EDITED if _KNOWN_RULE.fullmatch(row.checksum or "") else State.UNKNOWN_RULE
 
 
 def _without_file(rows: Iterable[Applied], entries: Sequence[Entry]) -> list[Entry]:
