@@ -576,7 +576,8 @@ def test_a_scratch_database_that_is_lost_is_a_line_of_the_report(
     report = verified(built, settings)
     assert outcomes(report) == "ok, not possible, skipped, ok, skipped, ok"
     assert only_finding(report, "rebuild").message == (
-        "reading the catalogue: the connection was lost"
+        "reading the catalogue: the connection was lost: "
+        "an administrator, or a drop of the database, ended it"
     )
 
 

@@ -353,7 +353,9 @@ def test_a_commit_whose_answer_never_came_is_told_by_its_right_name(
     ]
     cases = itertools.product(scenarios, COMMITS, Fault, (False, True))
     with ThreadPoolExecutor(12) as pool:
-        found = list(pool.map(lambda c: break_at_commit(*c[:3], databases, alone=c[3]), cases))
+        found = list(
+            pool.map(lambda c: break_at_commit(c[0], c[1], c[2], databases, alone=c[3]), cases)
+        )
     wrong = [str(each) for each in found if not each.right]
     print(f"ambiguous commits named rightly: {len(found) - len(wrong)} of {len(found)}")
     assert not wrong, "\n".join(wrong)

@@ -155,7 +155,7 @@ def break_everywhere(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         kinds = pool.map(lambda name: unbroken(name, root, settings, clone), names)
         cases = [(kind, point) for kind in kinds for point in range(1, kind.boundaries + 1)]
-        return list(pool.map(lambda case: break_at(*case, settings, clone), cases))
+        return list(pool.map(lambda case: break_at(case[0], case[1], settings, clone), cases))
 
 
 def test_a_transaction_that_is_broken_anywhere_is_before_or_after(

@@ -130,9 +130,7 @@ def test_a_history_whose_schema_is_missing_says_so_and_runs_nothing(
     target: Target, settings: Settings
 ) -> None:
     elsewhere = replace(settings, history_schema="nowhere")
-    with pytest.raises(
-        TargetError, match="the schema nowhere, which should hold the history, is not there"
-    ) as caught:
+    with pytest.raises(TargetError, match=r"the schema nowhere, .* is not there") as caught:
         migrated(target, elsewhere, INIT)
     assert "nothing was touched" in caught.value.detail
     assert tables(target) == []

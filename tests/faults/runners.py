@@ -7,11 +7,12 @@ import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.synchronize import Barrier
 
 from headwater.files.read import read_folder
-from headwater.model import Target
+from headwater.model import MigrationFolder, Notify, Target
 from headwater.postgres.run import migrate
 from headwater.settings import Settings
 from tests.faults.state import Ending, ending_of
