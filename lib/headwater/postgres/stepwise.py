@@ -458,14 +458,15 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
             detail=f"{broken.source}\n{done}",
             hint="make it true, or mend the post-condition; the same command asks again",
         )
+    # Behind the record, which has emptied search_path.
     forget = journal.forget_steps(connection, job.settings, migration.version)
     try:
         with session.watch() as watcher:
-            message = BEGIN + forget + job.record(connection, sql.Literal(elapsed))
+            message = BEGIN + job.record(connection, sql.Literal(elapsed)) + forget
             reply = send(connection, message, tick=watcher.tick)
             if reply.error is not None:
                 raise reply.error
-            judged = Judged.of(reply.row(-1))
+            judged = Judged.of(reply.row(-2))
             if not (judged.kept and judged.same_transaction and judged.locked):
                 raise psycopg.DataError(NOT_KEPT)
             commit(connection, _pending_record(job, session, judged), tick=watcher.tick)
