@@ -13,7 +13,6 @@ from psycopg import conninfo
 
 from headwater.checks import proof, rebuilding
 from headwater.checks.proof import order_of_history, verify
-from headwater.checks.rebuilding import drift_line
 from headwater.errors import Unreachable
 from headwater.files.read import read_folder
 from headwater.files.sentences import Sentences, read_sentences
@@ -333,14 +332,6 @@ def test_what_the_role_may_not_read_is_told_as_a_weaker_proof(
         )
     finally:
         query(built, f"drop owned by {role}; drop role {role}")
-
-
-def test_a_difference_is_told_beside_what_could_not_be_read() -> None:
-    told = drift_line((), unmanaged=("a", "b"), unreadable=frozenset({"pg_x.y", "pg_x.z"}))
-    assert told.summary == (
-        "the database is what the files build (not managed: a, b); "
-        "a weaker proof: the role may not read all of pg_x"
-    )
 
 
 # --- the order of history ---------------------------------------------------------------------

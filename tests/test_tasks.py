@@ -256,6 +256,148 @@ def test_two_runners_at_once_apply_each_version_once(project: Project, target: T
     assert sorted("nothing to do" in ended.out for ended in ends) == [False, True]
 
 
+# --- history ----------------------------------------------------------------------------------
+
+
+def test_a_cosmetic_edit_is_repaired_by_the_command_that_migrate_names(built: Project) -> None:
+    write_third(built, STATUS + "-- a second thought\n")
+    command = f"history.repair {THIRD}"
+    built.invoke("migrate", code=2).said(f"invoke {command} accepts it")
+    built.invoke(command).said(f"{THIRD}: comments and blanks alone were edited")
+    built.invoke("status --check").said("3 applied, 0 pending")
+    built.invoke(command).said("there is nothing to repair")
+
+
+def test_an_edit_that_is_not_proved_shows_what_differs_and_exits_with_1(built: Project) -> None:
+    write_third(built, STATUS.replace("'new'", "'old'"))
+    said = built.invoke(f"history.repair {THIRD}", code=1).said(
+        "found        drift           1 difference",
+        "column app.documents.status: default 'old'::text -> 'new'::text",
+        "nothing was changed",
+        "hint: restore the file as it was applied",
+    )
+    assert "Traceback" not in said.err
+    form = built.invoke(f"history.repair {THIRD} --json", code=1).json
+    assert (form["ok"], form["repair"], form["changed"]) == (False, "another schema", False)
+    assert form["changes"][0]["object"] == "column app.documents.status"
+    built.invoke("status").said(f"{THIRD}  edited")
+
+
+def test_a_renamed_file_is_repaired_by_the_command_that_status_names(
+    built: Project, target: Target
+) -> None:
+    (built.migrations / f"{THIRD}.sql").rename(built.migrations / "20240302_status.sql")
+    built.invoke("status").said(f"{THIRD}", "renamed", f"invoke history.repair {THIRD}")
+    built.invoke(f"history.repair {THIRD}").said("the renamed file is 20240302_status now")
+    assert applied(target) == [FIRST, SECOND, "20240302_status"]
+    built.invoke("migrate").said("nothing to do")
+
+
+def test_a_database_built_by_hand_is_taken_over_and_migrated_on(
+    project: Project, target: Target
+) -> None:
+    query(target, TABLES + RULES)
+    query(target, "insert into app.documents default values")
+    project.invoke(f"history.baseline {THIRD}", code=1).said(
+        "column app.documents.status: missing in the database", "nothing was recorded"
+    )
+    assert applied(target) == []
+    project.invoke(f"history.baseline {SECOND}").said("recorded 2 migrations as baseline")
+    project.invoke("status").said("baseline", "2 applied, 1 pending")
+    project.invoke("migrate").said("applied 1 migration")
+    project.invoke("verify").said("files and database are the same thing")
+    assert titles(target) == ["untitled"]
+
+
+OLDER = (
+    f"create table {HISTORY_TABLE} (version text primary key, filename text not null, "
+    "applied_at timestamptz default now()); "
+    f"insert into {HISTORY_TABLE} values ('20240101', '{FIRST}.sql'), ('{SECOND}', '{SECOND}.sql')"
+)
+
+
+def test_an_older_table_is_taken_over_by_the_command_that_status_names(
+    project: Project, target: Target
+) -> None:
+    query(target, TABLES + RULES + OLDER)
+    for command in ("status", "migrate", "verify"):
+        project.invoke(command, code=2).said("hint: invoke history.baseline VERSION takes it over")
+    form = project.invoke(f"history.baseline {SECOND} --json").json
+    assert (form["recorded"], form["kept"]) == ([], [FIRST, SECOND])
+    project.invoke("migrate").said("applied 1 migration")
+    project.invoke("verify").said("files and database are the same thing")
+    assert query(target, f"select filename from {HISTORY_TABLE} order by version") == [
+        (f"{FIRST}.sql",),
+        (f"{SECOND}.sql",),
+        (None,),
+    ]
+
+
+def test_a_row_of_an_older_table_that_is_no_file_is_named(project: Project, target: Target) -> None:
+    query(target, TABLES + RULES + OLDER)
+    query(target, f"insert into {HISTORY_TABLE} values ('0', 'gone.sql')")
+    project.invoke(f"history.baseline {SECOND}", code=2).said(
+        "1 row of the older history cannot be told",
+        "version '0', filename 'gone.sql': there is no such file",
+    )
+    form = project.invoke(f"history.baseline {SECOND} --json", code=2).json
+    assert form["error"]["code"] == "history"
+
+
+def test_marking_on_a_database_that_is_not_disposable_wants_its_name(
+    project: Project, target: Target
+) -> None:
+    query(target, f"comment on database {target.database} is null")
+    query(target, TABLES)
+    named = f"history.mark {FIRST} --confirm {target.database}"
+    project.invoke(f"history.mark {FIRST}", code=2).said(f"hint: if it is there: invoke {named}")
+    assert applied(target) == []
+    project.invoke(named).said(f"{FIRST} is recorded as applied; it was pending, and did not run")
+    assert project.invoke(f"history.mark {FIRST} --json", code=2).json["error"]["code"] == "history"
+    assert applied(target) == [FIRST]
+
+
+CLAIMS = {
+    "mark": (STATUS, f"history.mark {THIRD}"),
+    "baseline": (STATUS, f"history.baseline {THIRD}"),
+    "repair": (f"-- why\n{STATUS}", f"history.repair {THIRD}"),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_claim_that_is_killed_leaves_history_as_it_was_and_may_be_made_again(
+    built: Project, target: Target, claim: str
+) -> None:
+    text, command = CLAIMS[claim]
+    write_third(built, text)
+    if claim != "repair":
+        query(target, f"delete from {HISTORY_TABLE} where version = '{THIRD}'")
+    rows = f"select t::text from {HISTORY_TABLE} t order by 1"
+    before = query(target, rows)
+    with psycopg.connect(target.conninfo) as other:
+        other.execute(f"lock table {HISTORY_TABLE} in share mode".encode())
+        process = built.begin(command, HEADWATER_LOCK_TIMEOUT="30s")
+        waiting = (
+            "select count(*) from pg_locks where not granted "
+            f"and relation = '{HISTORY_TABLE}'::regclass"
+        )
+        until(lambda: value(target, waiting), "waiting for the table", seconds=30)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    assert query(target, rows) == before
+    until(
+        lambda: value(
+            target,
+            "select count(*) = 0 from pg_stat_activity where application_name like 'headwater%' "
+            "and datname = current_database()",
+        ),
+        "the end of the sessions",
+    )
+    assert query(target, rows) == before
+    built.invoke(command)
+    built.invoke("status --check").said("3 applied, 0 pending")
+
+
 # --- reset ------------------------------------------------------------------------------------
 
 
