@@ -31,8 +31,8 @@ pytestmark = pytest.mark.slow
 
 Clone = Callable[[], AbstractContextManager[Target]]
 
-FAILED, HALF_DONE, UNKNOWN = 3, 4, 6
-AT_ONCE = 3
+FAILED, HALF_DONE, BUSY, UNKNOWN = 3, 4, 5, 6
+AT_ONCE = 6
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,9 @@ class Broken:
     @property
     def is_before(self) -> bool:
         """Say whether nothing is there, and the words say so."""
-        told = re.search("not applied|rolled back", self.ending.words)
-        return self.left == self.kind.before and self.ending.code == FAILED and told is not None
+        told = re.search("not applied|rolled back|nothing of the file was kept", self.ending.words)
+        is_there = self.left != self.kind.before
+        return not is_there and self.ending.code in {FAILED, BUSY} and told is not None
 
     @property
     def is_after(self) -> bool:
@@ -170,8 +171,7 @@ def test_a_transaction_that_is_broken_anywhere_is_before_or_after(
         f"before or after {total - len(between)} of {total}, between {len(between)} of {total}, "
         f"after on rerun {total - len(stuck)} of {total}"
     )
-    assert between == []
-    assert stuck == []
+    assert not between + stuck, "\n".join(between + stuck)
     assert len(TRANSACTIONAL) >= 12
     # More than record and COMMIT, which every kind has.
     assert all(each.kind.boundaries > 3 for each in found)
@@ -181,7 +181,9 @@ def test_without_a_transaction_every_fault_stands_at_a_named_statement(
     tmp_path: Path, settings: Settings, clone: Clone
 ) -> None:
     found = break_everywhere(iter(NO_TRANSACTION), tmp_path, settings, clone)
-    unnamed = [str(each) for each in found if not (each.is_named or each.is_after)]
+    unnamed = [
+        str(each) for each in found if not (each.is_named or each.is_before or each.is_after)
+    ]
     stuck = [str(each) for each in found if not each.is_mended]
     total = len(found)
     print(
@@ -189,8 +191,7 @@ def test_without_a_transaction_every_fault_stands_at_a_named_statement(
         f"migrations: unnamed {len(unnamed)} of {total}, "
         f"after on rerun {total - len(stuck)} of {total}"
     )
-    assert unnamed == []
-    assert stuck == []
+    assert not unnamed + stuck, "\n".join(unnamed + stuck)
 
 
 # --- while it waits ---------------------------------------------------------------------------
@@ -230,6 +231,8 @@ def end_while_it_waits(
         runner.start()
         until(lambda: waiting(target), "the statement's wait", seconds=20)
         query(target, f"select pg_terminate_backend({waiting(target)})")
+        # What it left may have to wait for the same transaction before it can be removed.
+        other.rollback()
         runner.join(30)
         assert not runner.is_alive(), "the runner did not notice that its backend is gone"
     return endings[0]
@@ -261,25 +264,31 @@ def test_a_concurrent_statement_that_is_ended_while_it_waits_is_finished_by_the_
             left = picture_of(target)
             again = run(target, folder, settings)
             broken = Broken(kind, 1, ending, left, again, picture_of(target))
-        if not (broken.is_named and broken.is_mended):
+        if not ((broken.is_named or broken.is_before) and broken.is_mended):
             wrong.append(str(broken))
     total = len(WAITING)
     print(
         f"ended while it waits, named and finished by the next run: {total - len(wrong)} of {total}"
     )
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
 
 
 # --- the connections beside it ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("purpose", ["lock", "journal", "migrate"])
-@pytest.mark.parametrize("transactional", [True, False], ids=["transaction", "no-transaction"])
+@pytest.mark.parametrize(
+    ("transactional", "purpose"),
+    [
+        pytest.param(True, "lock", id="lock of a transaction"),
+        pytest.param(True, "migrate", id="session of a transaction"),
+        pytest.param(False, "lock", id="lock of a no-transaction file"),
+        pytest.param(False, "migrate", id="session of a no-transaction file"),
+        pytest.param(False, "journal", id="journal of a no-transaction file"),
+    ],
+)
 def test_the_loss_of_any_connection_leaves_before_after_or_a_named_statement(
     tmp_path: Path, settings: Settings, clone: Clone, transactional: bool, purpose: str
 ) -> None:
-    if transactional and purpose == "journal":
-        pytest.skip("a transactional file has no journal")
     head = "" if transactional else "-- headwater: no-transaction\n"
     text = f"{head}insert into app.log values ('1'); select pg_sleep(0.5);" + (
         "insert into app.log values ('2');"
