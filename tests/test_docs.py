@@ -224,6 +224,8 @@ def fields(heading: str) -> Fields:
 PARTS = {
     "the-target": "The target",
     "a-result": "A result",
+    "a-file": "A file",
+    "a-lock": "A lock",
     "an-entry": "An entry",
     "a-line": "A line",
     "a-change": "A change",
@@ -271,6 +273,10 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     project = make_project(tmp_path, {"20240101_first.sql": FIRST}, target)
     seen = require_task(project.invoke("migrate --json").json, "migrate", target=True)
     project.write({"migrations/20240201_index.sql": INDEX})
+    for flag in ("--dry-run", "--trial"):
+        form = project.invoke(f"migrate {flag} --json").json
+        seen |= require_task(form, "migrate", target=True)
+    require_task(project.invoke("wait --json").json, "wait", target=True)
     query(target, "alter table app.documents add column colour text")
     seen |= require_task(project.invoke("verify --json", code=1).json, "verify", target=True)
     seen |= require_task(project.invoke("lint --json").json, "lint", target=True)

@@ -152,6 +152,77 @@ def test_a_dry_run_names_the_files_and_changes_nothing(project: Project, target:
     assert applied(target) == []
 
 
+def test_a_dry_run_shows_the_sql_and_what_must_hold_then(project: Project) -> None:
+    project.write(
+        {
+            f"migrations/{THIRD}.verify.sql": 'select true as "every document has a status";\n',
+            "migrations/20240401_index.sql": "-- headwater: no-transaction\n"
+            "create index concurrently i on app.documents (title);\n",
+        }
+    )
+    project.invoke("migrate --dry-run").said(
+        f"\n-- {THIRD}.sql\n{STATUS}-- {THIRD}.verify.sql: must hold then\n"
+        "--   every document has a status\n",
+        "\n-- 20240401_index.sql, without a transaction, statement by statement\n",
+    )
+    form = project.invoke("migrate --dry-run --json").json
+    assert [file["sql"] for file in form["files"]][2] == STATUS
+
+
+def test_a_trial_says_what_it_tried_and_keeps_nothing(project: Project, target: Target) -> None:
+    ended = project.invoke("migrate --trial")
+    ended.said(f"ran {THIRD}", f"  {THIRD}  ", "tried 3 migrations in ", "nothing was kept")
+    assert applied(target) == []
+    assert query(target, "select 1 from pg_namespace where nspname = 'app'") == []
+
+
+def test_a_trial_where_others_may_wait_wants_the_name(built: Project, target: Target) -> None:
+    query(target, f"comment on database {target.database} is null")
+    built.write({"migrations/20240401_more.sql": "alter table app.documents add c int;\n"})
+    hint = f"migrate --trial --confirm {target.database}"
+    ended = built.invoke("migrate --trial", code=2)
+    ended.said("app.documents: ACCESS EXCLUSIVE (blocks reads and writes)", f"invoke {hint}")
+    built.invoke("migrate --trial --confirm another", code=2).said("not 'another'")
+    built.invoke(hint).said("held app.documents: ACCESS EXCLUSIVE", "nothing was kept")
+    assert applied(target) == [FIRST, SECOND, THIRD]
+
+
+def test_a_trial_that_fails_ends_like_a_failed_migration(project: Project, target: Target) -> None:
+    write_third(project, f"{STATUS}\nselect nothing;\n")
+    ended = project.invoke("migrate --trial --json", code=3)
+    assert ended.json["error"]["code"] == "migration-failed"
+    assert ended.json["error"]["hint"].startswith("nothing was kept")
+    assert applied(target) == []
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_trial_that_is_interrupted_keeps_nothing(
+    project: Project, target: Target, number: signal.Signals, code: int
+) -> None:
+    write_third(project, f"{STATUS}select pg_sleep(60);\n")
+    runner = project.begin("migrate --trial")
+    until(lambda: sleeping(target), "the sleep of the trial", seconds=20)
+    runner.send_signal(number)
+    project.end(runner, "migrate --trial", code=code)
+    until(lambda: not sleeping(target), "the end of its statement", seconds=5)
+    assert query(target, "select 1 from pg_namespace where nspname = 'app'") == []
+
+
+@pytest.mark.parametrize("flags", ["--dry-run --trial", "--confirm x", "--dry-run --confirm x"])
+def test_flags_that_contradict_each_other_are_refused(project: Project, flags: str) -> None:
+    project.invoke(f"migrate {flags}", code=2).said("--trial")
+
+
+def test_wait_says_that_the_server_answers_or_why_not(project: Project) -> None:
+    project.invoke("wait").said("PostgreSQL ", " answers")
+    nobody = "postgresql://nobody@127.0.0.1:1/none"
+    ended = project.invoke("wait --timeout 200ms --json", code=2, DATABASE_URL=nobody)
+    assert ended.json["error"]["code"] == "unreachable"
+    ended.said("did not answer within 200ms")
+    assert ended.err.count("waiting up to 200ms") == 1
+    project.invoke("wait --timeout soon", code=2).said("--timeout: 'soon' is no duration")
+
+
 def test_an_edited_file_stops_migrate_and_shows_in_status(built: Project) -> None:
     write_third(built, STATUS + "-- a second thought\n")
     built.invoke("migrate", code=2).said("edited after it was applied (comments and blanks only)")
