@@ -18,9 +18,11 @@ from psycopg.conninfo import make_conninfo
 
 from headwater.checks.linting import lint
 from headwater.checks.proof import verify
+from headwater.checks.takeover import baseline, repair
 from headwater.errors import HeadwaterError
 from headwater.files.read import read_folder
 from headwater.model import Severity, Target
+from headwater.postgres.bookkeeping import mark
 from headwater.postgres.connect import connect, target_of
 from headwater.postgres.databases import MARK, dispose
 from headwater.postgres.history import create_history
@@ -282,6 +284,43 @@ def _scratch(attempt: Attempt) -> str:
         replace(attempt.settings, scratch=DatabaseChoice(source="scratch", url=elsewhere)),
     )
     return "\n".join(f.source for line in report.lines for f in line.findings)
+
+
+@right("`history.mark`", "`SELECT`, `INSERT` on the history, `DELETE` on the journal")
+def _mark(attempt: Attempt) -> str:
+    attempt.history()
+    attempt.sql("grant select on schema_migrations, schema_migrations_steps to {}")
+    attempt.given(
+        "grant insert on schema_migrations to {}", "grant delete on schema_migrations_steps to {}"
+    )
+    folder = folder_with(attempt.settings, FILES)
+    return said(lambda: mark(attempt.target, folder, attempt.settings, "0001_init"))
+
+
+@right("`history.repair`", "`SELECT`, `UPDATE` on the history")
+def _repair(attempt: Attempt) -> str:
+    attempt.history()
+    folder = folder_with(attempt.settings, FILES)
+    migrate(attempt.place.target(attempt.name), folder, attempt.settings)
+    attempt.sql("grant select on schema_migrations, schema_migrations_steps to {}")
+    attempt.given("grant update on schema_migrations to {}")
+    edited = {"0001_init.sql": f"-- edited\n{FILES['0001_init.sql']}"}
+    folder = folder_with(attempt.settings, edited)
+    return said(lambda: repair(attempt.target, folder, attempt.settings, "0001_init"))
+
+
+@right(
+    "`history.baseline`",
+    "`CREATE` on the schema of the history, and a place for a scratch database",
+)
+def _baseline(attempt: Attempt) -> str:
+    attempt.place.sql(*FILES["0001_init.sql"].split(";")[:2], database=attempt.name)
+    attempt.sql("alter schema app owner to {}", "alter table app.t owner to {}")
+    attempt.without("revoke create on schema public from {}")
+    scratch = DatabaseChoice(source="scratch", url=attempt.place.target().conninfo)
+    settings = replace(attempt.settings, scratch=scratch)
+    folder = folder_with(settings, FILES)
+    return said(lambda: baseline(attempt.target, folder, settings, "0001_init"))
 
 
 @right("`db.disposable`", "to own the database")

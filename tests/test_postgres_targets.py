@@ -640,6 +640,45 @@ def test_a_database_that_is_dropped_after_the_plan_is_told(
     assert "an administrator, or a drop of the database, ended it" in caught.value.message
 
 
+# --- timeouts that were made for an application -----------------------------------------------
+
+
+def test_a_timeout_of_idle_sessions_does_not_end_the_wait_for_the_lock(
+    place: Cluster, settings: Settings
+) -> None:
+    prepare(place, "idle")
+    place.sql("alter role idle set idle_session_timeout = '200ms'")
+    target = place.target("idle", "idle")
+    folder = folder_with(settings, FILES)
+    with psycopg.connect(place.target("idle").conninfo, autocommit=True) as holder:
+        holder.execute("select pg_advisory_lock(%s)", (settings.lock_key,))
+
+        def release(event: Event) -> None:
+            if isinstance(event, Said):
+                holder.execute("select pg_sleep(0.6)")
+                holder.execute("select pg_advisory_unlock_all()")
+
+        assert len(migrate(target, folder, settings, notify=release).results) == 1
+    remove(place, "idle")
+
+
+def test_a_timeout_of_statements_does_not_end_the_making_of_the_history(
+    place: Cluster, settings: Settings
+) -> None:
+    prepare(place, "hasty")
+    place.sql(
+        "create function public.dawdle() returns event_trigger language plpgsql as "
+        "'begin perform pg_sleep(0.3); end'",
+        "create event trigger dawdle on ddl_command_end when tag in ('CREATE TABLE') "
+        "execute function public.dawdle()",
+        database="hasty",
+    )
+    place.sql("alter role hasty set statement_timeout = '250ms'")
+    folder = folder_with(settings, FILES)
+    assert len(migrate(place.target("hasty", "hasty"), folder, settings).results) == 1
+    remove(place, "hasty")
+
+
 # --- a journal that may not be read -----------------------------------------------------------
 
 

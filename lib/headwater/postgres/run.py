@@ -25,9 +25,10 @@ from headwater.model import (
     plural,
 )
 from headwater.postgres import history
-from headwater.postgres.connect import Connection, connect
+from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.encryption import protection, warn
 from headwater.postgres.plan import make_plan, require_no_problems
+from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
 if TYPE_CHECKING:
@@ -114,6 +115,9 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
 
         warn(connection, target, notify)
         require_able(connection, target, settings)
+        with translated("preparing the session"):
+            # It waits for the lock and then makes the history: no timeout of the role's may end it.
+            pin_for_bookkeeping(connection, lock_timeout_ms=settings.lock_timeout_ms)
         with nullcontext() if locked else migration_lock(target, settings, notify) as lock:
             plan = plan_for(connection, folder, settings, to=to, out_of_order=out_of_order)
             require_no_problems(plan)
