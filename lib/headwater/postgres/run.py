@@ -110,11 +110,13 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
             return Migrated(plan=first)
         # Only now: a run with nothing to do loads neither the runners nor the parser.
         from headwater.postgres.lock import migration_lock
+        from headwater.postgres.pooler import require_own_session
         from headwater.postgres.rights import require_able
         from headwater.postgres.sequence import run_all
 
         warn(connection, target, notify)
         require_able(connection, target, settings)
+        require_own_session(connection, target)
         with translated("preparing the session"):
             # It waits for the lock and then makes the history: no timeout of the role's may end it.
             pin_for_bookkeeping(connection, lock_timeout_ms=settings.lock_timeout_ms)
