@@ -152,7 +152,7 @@ def _message(entry: Entry, *, cosmetic: bool) -> str:
     if entry.state is State.UNKNOWN_RULE and entry.applied:
         return (
             "it was recorded by a rule that this Headwater does not know: "
-            f"{_shortened(entry.applied.checksum or "nothing")}"
+            f"{_shortened(entry.applied.checksum or 'nothing')}"
         )
     if entry.state is State.HALF_DONE and entry.migration:
         return (
