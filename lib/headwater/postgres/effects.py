@@ -75,10 +75,11 @@ def _note_reindex(session: Connection, catalog: Connection, node: Any) -> Before
     return {"kind": "reindex", "relation": relation, "invalid": _invalid_indexes(catalog)}
 
 
-def _note_drop(session: Connection, _catalog: Connection, node: Any) -> Before:
+def _note_drop(session: Connection, catalog: Connection, node: Any) -> Before:
     names = [[item.string.sval for item in thing.list.items] for thing in node.objects]
     found = [_resolve(session, *([""] * (2 - len(name[-2:])) + name[-2:])) for name in names]
-    return {"kind": "drop", "indexes": [oid for oid in found if oid is not None]}
+    indexes = [oid for oid in found if oid is not None]
+    return {"kind": "drop", "indexes": indexes, "invalid": _invalid_indexes(catalog)}
 
 
 def _note_detach(session: Connection, _catalog: Connection, node: Any) -> Before:
@@ -175,10 +176,13 @@ def _find_reindex(connection: Connection, before: Before) -> Found:
 
 
 def _find_drop(connection: Connection, before: Before) -> Found:
-    left = connection.execute(
-        "SELECT FROM pg_catalog.pg_class WHERE oid = ANY (%s::oid[])", (before["indexes"],)
-    )
-    return _NOT_DONE if left.rowcount else _DONE
+    """Find an index that is still there: it may be invalid by now, which running it again ends."""
+    query = _INDEXES + " WHERE c.oid = ANY (%s::oid[])"
+    left = _named(connection.execute(query.encode(), (before["indexes"],)).fetchall())
+    spoilt = [row for row in left if not row["valid"] and row["oid"] not in before["invalid"]]
+    if not left:
+        return _DONE
+    return Found(effect=Effect.NOT_DONE, leftovers=_names_of(spoilt))
 
 
 def _find_detach(connection: Connection, before: Before) -> Found:
@@ -299,10 +303,14 @@ def _is_there(connection: Connection, catalog: str, name: str) -> bool:
     return connection.execute(query, (name,)).rowcount > 0
 
 
+def _names_of(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    return tuple(f"{row['schema']}.{row['name']}" for row in rows)
+
+
 def _left_behind(rows: list[dict[str, Any]]) -> Found:
     drop = sql.SQL("DROP INDEX CONCURRENTLY {}")
     return Found(
         effect=Effect.NOT_DONE,
-        leftovers=tuple(f"{row['schema']}.{row['name']}" for row in rows),
+        leftovers=_names_of(rows),
         mending=tuple(drop.format(sql.Identifier(row["schema"], row["name"])) for row in rows),
     )

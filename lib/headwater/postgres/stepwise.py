@@ -268,6 +268,11 @@ class _Run:
             raise self._stopped(number, statement, error, done=number, said=["it was done"])
         if found.effect is Effect.NOT_DONE:
             said += self._mend(number, found)
+            spoilt = found.leftovers if not found.mending else ()
+            if spoilt:
+                # It stays 'started': the same command ends what was begun.
+                said.append(f"invalid now, until it is run again: {', '.join(spoilt)}")
+                raise self._stopped(number, statement, error, said=said, begun=True)
             journal.delete_step(self.book, self.job.settings, self.version, number)
             if isinstance(error, NO_LOCK):
                 raise error
@@ -373,8 +378,12 @@ class _Run:
         offset: int = 0,
         done: int | None = None,
         said: Sequence[str] = (),
+        begun: bool = False,
     ) -> HeadwaterError:
-        """Tell where the file stands after a statement failed; `said` is what was done about it."""
+        """Tell where the file stands after a statement failed; `said` is what was done about it.
+
+        `begun` says that a part of the statement was done, and stays.
+        """
         place = place_of_error(
             error,
             self.job.file.script,
@@ -384,7 +393,8 @@ class _Run:
         )
         standing = self._standing(number, done=done)
         lines = [place.drawn(), *facts(error).splitlines()[1:], *said, standing]
-        nothing_done = number == 1 and done is None and statement.kind not in _MAY_COMMIT
+        began = begun or done is not None or statement.kind in _MAY_COMMIT
+        nothing_done = number == 1 and not began
         kind: type[HeadwaterError] = MigrationFailed if nothing_done else HalfDone
         failure = kind(
             f"{place}: {error.diag.message_primary or str(error).strip()}",
