@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from headwater.errors import LockBusy
+from headwater.errors import HeadwaterError, LockBusy, MigrationFailed, TargetError
 from headwater.files.accepted import Accepted
 from headwater.model import Finished, MigrationResult, Notify, Plan, Started, Target
 from headwater.postgres.connect import Connection
@@ -62,7 +62,24 @@ def _run_all(
             notify=notify,
         )
         run = run_in_transaction if migration.transactional else run_without_transaction
-        result = run(job, session)
+        try:
+            result = run(job, session)
+        except TargetError as error:
+            told = _not_begun(job, error)
+            if told is error:
+                raise
+            raise told from error
         session.forget(file)
         notify(Finished(result=result))
         yield result
+
+
+def _not_begun(job: Job, error: TargetError) -> HeadwaterError:
+    """Tell of a session that could not be had: nothing was touched is true of a first file only."""
+    if not job.done:
+        return error
+    return MigrationFailed(
+        f"{job.migration.version}.sql was not begun: {error.message}",
+        detail=error.detail,
+        hint=f"the {job.done} before it stay applied; run the command again when that is mended",
+    )

@@ -69,7 +69,10 @@ def run_without_transaction(job: Job, session: Sessions) -> MigrationResult:
             run.go_on(number, statement, steps.get(number))
     session.discard()
     elapsed = round((time.monotonic() - begun) * 1_000)
-    _record(job, session, elapsed)
+    try:
+        _record(job, session, elapsed)
+    except TargetError as error:
+        raise _not_recorded(job, error.message, error.detail) from error
     return MigrationResult(
         version=migration.version, duration_ms=elapsed, statements=len(script.statements)
     )
@@ -99,10 +102,11 @@ class _Run:
         if not self.session.lock_is_held():
             raise self._interrupted(number, "the connection that held the lock was lost")
         try:
-            if step and step.state == journal.STARTED and self._settle(number, statement, step):
-                return
-            inside = runs_in_transaction(statement)
-            self._patiently(number, statement, self._inside if inside else self._outside)
+            with translated(f"looking after statement {number}"):
+                if step and step.state == journal.STARTED and self._settle(number, statement, step):
+                    return
+                inside = runs_in_transaction(statement)
+                self._patiently(number, statement, self._inside if inside else self._outside)
         except TargetError as error:
             raise self._interrupted(number, error.message) from error
 
@@ -483,11 +487,17 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
     except (psycopg.Error, NotCommitted) as error:
         roll_back(connection)
         cause = error.error if isinstance(error, NotCommitted) else error
-        raise HalfDone(
-            f"{migration.version}.sql: recording it failed",
-            detail=f"{facts(cause)}\n{done}",
-            hint="run the same command again: it only records",
-        ) from error
+        raise _not_recorded(job, "recording it failed", facts(cause)) from error
+
+
+def _not_recorded(job: Job, why: str, detail: str) -> HalfDone:
+    total = len(job.file.script.statements)
+    done = f"statements done: {total} of {total}; the file is not recorded"
+    return HalfDone(
+        f"{job.migration.version}.sql: {why}",
+        detail="\n".join(filter(None, [detail, done])),
+        hint="run the same command again: it only records",
+    )
 
 
 def _pending_record(job: Job, session: Sessions, judged: Judged) -> Pending:
