@@ -95,6 +95,11 @@ class Scenario:
     after: Glance
     messages: tuple[bytes, ...]
 
+    @property
+    def commits(self) -> int:
+        """Give the number of the last COMMIT: that of the last file."""
+        return sum(b"COMMIT" in message for message in self.messages)
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -171,9 +176,10 @@ def broken(
     faults: dict[int, Fault],
     *,
     alone: bool = False,
+    commits: int = 0,
 ) -> Case:
     """Break one run, wait until the server is done with it, and look."""
-    proxy.arm(faults, alone=alone)
+    proxy.arm(faults, alone=alone, commits=commits)
     ending = run(proxy.target, scenario.folder, scenario.settings)
     wait_for_quiet(target)
     struck, had_to_close = b" + ".join(proxy.broken_at), proxy.had_to_close
@@ -194,9 +200,10 @@ def break_at_every_message(
     *,
     at_once: int = 4,
     hole_seconds: float = 15,
+    stride: int = 1,
 ) -> list[Case]:
     """Break a run at message 1, 2, … until one passes; several at once, each on its own."""
-    points = itertools.count(1)
+    points = itertools.count(1, stride)
 
     def loop(_: int) -> list[Case]:
         cases: list[Case] = []
@@ -311,11 +318,10 @@ def break_at_commit(
     scenario: Scenario, commit: str, fault: Fault, databases: Databases, *, alone: bool
 ) -> Ambiguous:
     """Break a run at the message that holds its COMMIT."""
-    [*_, point] = [n for n, m in enumerate(scenario.messages, start=1) if b"COMMIT" in m]
     seconds, refuses = COMMITS[commit]
     with databases() as target, Proxy(target, hole_seconds=HOLE_SECONDS) as proxy:
         query(target, f"update app.pace set seconds = {seconds}, refuses = {refuses}")
-        case = broken(scenario, target, proxy, {point: fault}, alone=alone)
+        case = broken(scenario, target, proxy, {1: fault}, alone=alone, commits=scenario.commits)
         applied = "0002_kind" in case.applied
         assert b"COMMIT" in case.message
         assert applied == bool(value(target, "select count(*) from app.slow")), "between"
@@ -390,8 +396,17 @@ def test_a_run_that_mends_a_broken_one_may_break_as_well(
             with Proxy(half_done) as proxy:
                 assert broken(scenario, half_done, proxy, {point: Fault.AFTER}).left == left
             again = clones_of(half_done.database, server, fresh_database)
-            cases += break_at_every_message(scenario, Fault.AFTER, again)
-    require_right(f"cut again, from {len(states)} states that a cut had left", cases)
+            # Before is where this run began; or where all began, when what it found was undone.
+            from_here = break_at_every_message(
+                replace(scenario, before=left), Fault.AFTER, again, stride=4
+            )
+            cases += [
+                replace(case, scenario=scenario) if case.left == scenario.before else case
+                for case in from_here
+            ]
+    require_right(
+        f"cut again at each fourth message, from {len(states)} states that a cut had left", cases
+    )
     assert len(states) >= 4
 
 
@@ -400,13 +415,12 @@ def test_the_question_after_a_lost_commit_may_be_cut_as_well(
 ) -> None:
     name = "post-condition"
     scenario = scenario_of(name, SCENARIOS[name], tmp_path / "f", settings, databases)
-    [*_, commit] = [n for n, m in enumerate(scenario.messages, start=1) if b"COMMIT" in m]
     cases = []
     for first, second in itertools.product((Fault.BEFORE, Fault.ANSWERED), (Fault.AFTER,)):
         for further in range(1, 200):
             with databases() as target, Proxy(target) as proxy:
-                faults = {commit: first, commit + further: second}
-                case = broken(scenario, target, proxy, faults)
+                faults = {1: first, 1 + further: second}
+                case = broken(scenario, target, proxy, faults, commits=scenario.commits)
                 if b" + " not in case.message:
                     break
                 cases.append(repeated(case, target) if case.ending.code else case)

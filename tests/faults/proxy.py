@@ -67,12 +67,15 @@ class Proxy:
         self._closed = False
         self.arm({})
 
-    def arm(self, faults: Mapping[int, Fault], *, alone: bool = False) -> None:
+    def arm(self, faults: Mapping[int, Fault], *, alone: bool = False, commits: int = 0) -> None:
         """Count from now on, and do these faults, each at the message of its number from 1 on.
 
-        `alone`: from the first of them on the server cannot be reached any more.
+        `alone`: from the first of them on the server cannot be reached any more. `commits`: the
+        COMMIT of this number is message 1. (How many messages come before it is not always the
+        same: a statement that takes long is looked after.)
         """
         with self._lock:
+            self._commits, self._count = commits, 0
             self.faults, self.alone = dict(faults), alone
             self.messages: list[bytes] = []
             """What the client has sent since."""
@@ -121,7 +124,9 @@ class Proxy:
         """Count a message; give the fault when it is the one."""
         with self._lock:
             self.messages.append(message)
-            fault = self.faults.get(len(self.messages))
+            self._commits -= b"COMMIT" in message
+            self._count += self._commits <= 0
+            fault = self.faults.get(self._count)
             if fault is not None:
                 self.broken_at.append(message)
                 self.refusing = self.alone

@@ -69,7 +69,8 @@ def _run_all(
             if told is error:
                 raise
             raise told from error
-        session.forget(file)
+        if index < len(accepted):
+            session.forget(file)
         notify(Finished(result=result))
         yield result
 

@@ -533,7 +533,7 @@ def require_resumable(
     """
     for file in accepted:
         if not file.migration.transactional:
-            with only_catalog_names(connection):
+            with translated("reading the journal"), only_catalog_names(connection):
                 steps = journal.read_steps(connection, settings, file.migration.version)
             _compare(file, steps, settings)
 
