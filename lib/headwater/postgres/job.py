@@ -94,10 +94,12 @@ class Sessions:
 
     def forget(self, file: Accepted) -> None:
         """Make sure that the next file finds nothing of this one: clean the session, or end it."""
-        self.residue.note(file)
-        if self.connection is None or self.residue.is_clean_behind(file):
+        if self.connection is None:
             return
-        if self.residue.can_be_removed(self.connection, file):
+        self.residue.note(self.connection, file)
+        if self.residue.is_clean_behind(file):
+            return
+        if self.residue.can_be_removed(file):
             reply = send(self.connection, forgetting(self.connection, self.lock_timeout_ms))
             if reply.error is None:
                 return

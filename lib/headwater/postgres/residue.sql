@@ -1,6 +1,7 @@
 -- Is there code in this database by which a session could be left in a state that DISCARD ALL does
 -- not undo? Then a session is not cleaned behind a file that may have run it, but replaced.
--- The extensions that are named keep nothing in a session beside settings.
+-- (The extensions that are named keep nothing in a session, and bring no settings.) And is there an
+-- event trigger, whose code runs at definitions?
 WITH words(pattern) AS (
     VALUES ('\mset_config\M|\mload\M|replication|u&["'']|_to_xml|\mts_(stat|rewrite)\M'
             '|\mset\s+(session\s+|local\s+)?[\w"$]+\s*\.'
@@ -24,8 +25,7 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_language
                 WHERE lanname NOT IN ('internal', 'c', 'sql', 'plpgsql'))
     OR EXISTS (SELECT FROM pg_catalog.pg_extension
                 WHERE extname NOT IN ('plpgsql', 'btree_gin', 'btree_gist', 'citext', 'hstore',
-                                      'intarray', 'ltree', 'pg_trgm', 'pgcrypto', 'unaccent',
-                                      'uuid-ossp', 'vector'))
+                                      'intarray', 'ltree', 'unaccent', 'uuid-ossp'))
     OR EXISTS (SELECT FROM pg_catalog.pg_proc p
                  JOIN pg_catalog.pg_language l ON l.oid = p.prolang, words w
                 WHERE p.oid >= 16384
@@ -33,5 +33,8 @@ SELECT EXISTS (SELECT FROM pg_catalog.pg_language
                                    WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
                                      AND d.objid = p.oid AND d.deptype = 'e')
                   AND (l.lanname IN ('c', 'internal') OR p.prosrc ~* w.pattern
+                       OR pg_catalog.regexp_replace(p.prosrc, '/\*.*?\*/|--[^\n]*', ' ', 'g')
+                          ~* w.pattern
                        OR p.proconfig::text ~ '[{,"][^=]*\.[^=]*='))
-    OR EXISTS (SELECT FROM trees t, calls c WHERE t.tree ~ c.pattern);
+    OR EXISTS (SELECT FROM trees t, calls c WHERE t.tree ~ c.pattern),
+       EXISTS (SELECT FROM pg_catalog.pg_event_trigger);

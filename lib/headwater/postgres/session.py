@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from headwater.files.grammar import Script, Statement
 
 # Statements that define things and run nobody's code: their session is as it was. Everything else
-# (SET, DO, SELECT f(), INSERT with its triggers …) may leave a setting, a role, a temporary table,
-# a prepared statement.
+# (SET, DO, SELECT f(), INSERT with its triggers, an index over f(x) …) may leave a setting, a role,
+# a temporary table, a prepared statement.
 _DEFINITIONS = frozenset(
     {
         "comment_stmt",
@@ -37,7 +37,6 @@ _DEFINITIONS = frozenset(
         "create_seq_stmt",
         "create_trig_stmt",
         "create_stmt",
-        "index_stmt",
         "grant_stmt",
         "view_stmt",
     }
@@ -55,6 +54,8 @@ def _is_definition(statement: Statement) -> bool:
     text = statement.text.lower()
     if "pg_temp" in text or 'u&"' in text:
         return False  # anything can be made in pg_temp, and U&"" can spell it in another way
+    if statement.kind == "create_stmt" and statement.node.HasField("partbound"):
+        return False  # the bounds are expressions, and the rows of a default partition are compared
     relation = getattr(statement.node, "relation", None) or getattr(statement.node, "view", None)
     # CREATE TEMP TABLE and its sisters outlive the transaction.
     return relation is None or getattr(relation, "relpersistence", "p") != "t"
@@ -95,9 +96,12 @@ _STAYS = re.compile(
       | \balter\s+(?:role|user|group|database|system)\b""",
     re.IGNORECASE | re.VERBOSE,
 )
+_COMMENTS = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+_FIRES = re.compile(r"\bevent\s+trigger\b", re.IGNORECASE)
 _ADDS_CODE = re.compile(r"\b(?:extension|language)\b", re.IGNORECASE)
 
-# Whether code that was in the database before can do any of that.
+# Whether code that was in the database before can do any of that, and whether any definition runs
+# code: an event trigger.
 _CODE_THAT_STAYS = resources.files("headwater.postgres").joinpath("residue.sql").read_bytes()
 
 
@@ -109,39 +113,41 @@ class Residue:
     could stay. One that does is enough: a function that it makes may be called by any later file.
     """
 
-    possible: bool | None = None
+    stays: bool | None = None
     """None: the database was not asked yet."""
+    fires: bool | None = None
+    """Whether an event trigger runs code at definitions."""
 
-    def note(self, file: Accepted) -> None:
-        """Take note of what a file has brought into the database."""
+    def note(self, connection: Connection, file: Accepted) -> None:
+        """Take note of what a file has brought into the database, and of what was there before."""
         text = file.migration.text
-        if _STAYS.search(text):
-            self.possible = True
-        elif self.possible is False and _ADDS_CODE.search(text):
-            self.possible = None
+        self.fires = self.fires or (True if _FIRES.search(text) else self.fires)
+        if _STAYS.search(text) or _STAYS.search(_COMMENTS.sub(" ", text)):
+            self.stays = True
+        elif self.stays is False and _ADDS_CODE.search(text):
+            self.stays = None
+        if self.stays is None or self.fires is None:
+            stays, fires = _asked(connection)
+            self.stays, self.fires = self.stays or stays, self.fires or fires
 
     def is_clean_behind(self, file: Accepted) -> bool:
         """Say whether the file can have left nothing at all."""
-        return leaves_no_trace(file.script)
+        return not self.fires and leaves_no_trace(file.script)
 
-    def can_be_removed(self, connection: Connection, file: Accepted) -> bool:
+    def can_be_removed(self, file: Accepted) -> bool:
         """Say whether all that the file can have left is undone by `forgetting`."""
-        if not file.migration.transactional:
-            return False
-        if self.possible is None:
-            self.possible = _asked(connection)
-        return not self.possible
+        return file.migration.transactional and not self.stays
 
 
-def _asked(connection: Connection) -> bool:
+def _asked(connection: Connection) -> tuple[bool, bool]:
     """Ask the database for code that could leave something; what cannot be asked could."""
     try:
         connection.execute(b"RESET SESSION AUTHORIZATION; RESET ROLE")
         with only_catalog_names(connection):
             row = connection.execute(_CODE_THAT_STAYS).fetchone()
     except psycopg.Error:
-        return True
-    return row != (False,)
+        return True, True
+    return (bool(row[0]), bool(row[1])) if row else (True, True)
 
 
 def holds_for_the_transaction(script: Script) -> bool:
