@@ -42,6 +42,8 @@ def reset(c: Context, json: bool = False) -> None:
         "trial": "run everything pending in one transaction, and roll it back",
         "confirm": "the database's name, typed, for a trial where others may wait for its locks",
         "out_of_order": "versions, comma-separated, that may run although a later date is applied",
+        "wait_lock": "how long to wait for another runner, such as 10min",
+        "wait_concurrently": "how long a CONCURRENTLY may wait for other sessions, such as 30min",
         **JSON,
     }
 )
@@ -52,11 +54,16 @@ def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
     trial: bool = False,
     confirm: str = "",
     out_of_order: str = "",
+    wait_lock: str = "",
+    wait_concurrently: str = "",
     json: bool = False,
 ) -> None:
     """Apply every pending migration, oldest first, under one lock."""
+    from headwater.settings import with_limits
+
     require_one_way(dry_run=dry_run, trial=trial, confirm=confirm)
     settings, target = open_target(json=json)
+    settings = with_limits(settings, wait_lock=wait_lock, wait_concurrently=wait_concurrently)
     folder = files.read_sound_folder(settings.migrations)
     late = frozenset(out_of_order.split(",")) - {""}
     outcome: Migrated | Tried

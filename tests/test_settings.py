@@ -17,6 +17,7 @@ from headwater.settings import (
     DatabaseChoice,
     Settings,
     load_settings,
+    with_limits,
 )
 from headwater.settings_forms import faults_of_url, milliseconds
 from tests.support import server_of_tests
@@ -694,3 +695,21 @@ def test_every_example_is_a_good_value(tmp_path: Path) -> None:
     assert database_of(settings).source == "DATABASE_URL in .env"
     assert settings.schemas == ("kb", "core")
     assert settings.lock_key == DEFAULT_LOCK_KEY
+
+
+# --- limits on the command line ---------------------------------------------------------------
+
+
+def test_a_limit_on_the_command_line_goes_before_the_setting(tmp_path: Path) -> None:
+    settings = Settings(root=tmp_path, migrations=tmp_path)
+    limited = with_limits(settings, wait_lock="0s", wait_concurrently="3min")
+    assert (limited.wait_lock_ms, limited.wait_concurrently_ms) == (0, 180_000)
+    assert with_limits(settings, wait_lock="", wait_concurrently="") == settings
+
+
+@pytest.mark.parametrize("limits", [("soon", ""), ("", "0s"), ("", "10")])
+def test_a_limit_that_is_no_duration_is_refused(tmp_path: Path, limits: tuple[str, str]) -> None:
+    settings = Settings(root=tmp_path, migrations=tmp_path)
+    with pytest.raises(SettingsError, match="a limit on the command line") as caught:
+        with_limits(settings, wait_lock=limits[0], wait_concurrently=limits[1])
+    assert "--wait-lock 10min" in caught.value.hint

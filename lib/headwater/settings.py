@@ -12,7 +12,7 @@ import re
 import stat
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -202,6 +202,27 @@ def duration_of_flag(flag: str, text: str) -> int:
         return forms.milliseconds(text)
     except ValueError as error:
         raise SettingsError(f"{flag}: {error}") from None
+
+
+def with_limits(settings: Settings, *, wait_lock: str, wait_concurrently: str) -> Settings:
+    """Give settings whose limits are those of the command line, where they were given.
+
+    Raises SettingsError for a text that is no duration.
+    """
+    try:
+        return replace(
+            settings,
+            wait_lock_ms=forms.milliseconds(wait_lock) if wait_lock else settings.wait_lock_ms,
+            wait_concurrently_ms=forms.positive(wait_concurrently)
+            if wait_concurrently
+            else settings.wait_concurrently_ms,
+        )
+    except ValueError as error:
+        raise SettingsError(
+            "a limit on the command line cannot be used",
+            detail=str(error),
+            hint="write it as in: invoke migrate --wait-lock 10min --wait-concurrently 30min",
+        ) from None
 
 
 class _Sources:
