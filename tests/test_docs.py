@@ -14,6 +14,7 @@ import tasks
 from headwater import errors
 from headwater.errors import HeadwaterError
 from headwater.model import How, Severity, State, Target
+from headwater.postgres.stepwise import unknown
 from headwater.report import workflow
 from headwater.settings import LIBPQ_KEYWORDS, VARIABLES, Settings
 from headwater.verdicts import ChangeKind, Outcome, Repair
@@ -135,6 +136,8 @@ def test_every_setting_is_listed_with_its_default() -> None:
     assert defaults["HEADWATER_LOCK_KEY"] == str(standard.lock_key)
     assert defaults["HEADWATER_LOCK_TIMEOUT"] == f"{standard.lock_timeout_ms // 1000}s"
     assert defaults["HEADWATER_WAIT_LOCK"] == f"{standard.wait_lock_ms // 1000}s"
+    minutes = standard.wait_concurrently_ms // 60_000
+    assert defaults["HEADWATER_WAIT_CONCURRENTLY"] == f"{minutes}min"
 
 
 def test_every_variable_of_libpq_that_may_stand_in_dotenv_is_listed() -> None:
@@ -209,6 +212,15 @@ def test_every_exit_code_is_listed() -> None:
     ours |= {workflow.INTERRUPTED, workflow.TERMINATED}
     table = rows(section("docs/json.md", "Exit codes"))
     assert [int(row[0]) for row in table if row[0].isdigit()] == sorted(ours)
+
+
+def test_the_two_ways_out_of_an_unknown_statement_stand_as_the_error_prints_them(
+    settings: Settings,
+) -> None:
+    error = unknown("0002_fill", 1, settings)
+    detail = "\n".join(f"  {line}" for line in error.detail.splitlines())
+    printed = f"error: {error.message}\n{detail}\nhint: {error.hint}\n"
+    assert printed in section("docs/migration-files.md", "When nobody can tell")
 
 
 # --- JSON -------------------------------------------------------------------------------------
