@@ -687,6 +687,23 @@ def test_a_statement_whose_end_nobody_saw_is_not_run_again(
     assert migrated(target, settings, INIT | {"0002_n.sql": NO_TRANSACTION + text}) == ["0002_n"]
 
 
+def test_a_block_that_commits_and_then_fails_is_told_with_both_ways_out(
+    target: Target, settings: Settings
+) -> None:
+    block = "begin create table app.a (); commit; raise 'too late'; end"
+    error = stopped(target, settings, f"do $$ {block} $$;")
+    assert isinstance(error, HalfDone)
+    assert "too late" in error.message
+    [done, undone] = re.findall('--command "(.*)"', error.detail)
+    assert (done.split()[0], undone.split()[0]) == ("UPDATE", "DELETE")
+    again = stopped(target, settings, f"do $$ {block} $$;")
+    assert isinstance(again, OutcomeUnknown)
+
+    query(target, undone)
+    mended = NO_TRANSACTION + "do $$ begin commit; end $$;"
+    assert migrated(target, settings, INIT | {"0002_n.sql": mended}) == ["0002_n"]
+
+
 def test_a_post_condition_behind_a_no_transaction_file_is_asked_again(
     target: Target, settings: Settings
 ) -> None:

@@ -264,8 +264,14 @@ class _Run:
             self._outlive(number, step)
         found = find_effect(self.book, step.before)
         said = [gave_up] if gave_up else []
-        if found.effect is Effect.UNKNOWN and reply.lost:
-            raise self._unknown(number, error)
+        if found.effect is Effect.UNKNOWN:
+            # A block that commits and then fails: what it did before stays, and nobody knows what.
+            if reply.lost:
+                raise self._unknown(number, error)
+            ways_out = self._unknown(number)
+            stopped = self._stopped(number, statement, error, said=ways_out.detail.splitlines())
+            stopped.hint = ways_out.hint
+            raise stopped
         if found.effect is Effect.DONE and reply.lost:
             self._mend(number, found)
             self._write_done(number, step)
