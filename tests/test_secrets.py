@@ -170,14 +170,23 @@ class Run:
     wrote: str
 
 
-def runs_of(project: Project, lines: list[str], **variables: str) -> list[Run]:
-    """Run commands in one process whose environment holds these variables."""
+def runs_of(
+    project: Project, lines: list[str], *, beside: Project | None = None, **variables: str
+) -> list[Run]:
+    """Run commands in one process whose environment holds these variables.
+
+    `beside` is where db.destroy runs: making a server anew costs a second.
+    """
     environment = project.environment() | variables
+    folders = [beside if beside and "db.destroy" in line else project for line in lines]
+    wanted = [
+        json.dumps([str(folder.root), line]) for folder, line in zip(folders, lines, strict=True)
+    ]
     done = subprocess.run(
         [sys.executable, str(RUNNER)],
         cwd=project.root,
         env={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
-        input="\n".join(lines).encode(),
+        input="\n".join(wanted).encode(),
         capture_output=True,
         timeout=120,
         check=True,
@@ -192,14 +201,12 @@ def is_seen(text: str) -> bool:
     return MARK in text.lower() or MARK in unquote(text).lower()
 
 
-def files_that_show(root: Path, written: Mapping[str, str]) -> list[str]:
-    """Give the files below a folder that hold a password, but those that we wrote ourselves."""
+def files_that_show(root: Path) -> list[str]:
+    """Give the files below a folder that hold a password."""
     return [
         str(path.relative_to(root))
         for path in root.rglob("*")
-        if path.is_file()
-        and str(path.relative_to(root)) not in written
-        and is_seen(path.read_bytes().decode(errors="replace"))
+        if path.is_file() and is_seen(path.read_bytes().decode(errors="replace"))
     ]
 
 
@@ -245,12 +252,30 @@ needs_proc = pytest.mark.skipif(
 
 
 @pytest.fixture
-def projects(tmp_path: Path) -> Generator[list[Project]]:
-    """Projects that a test makes; a private server that one has started goes with it."""
-    made = list[Project]()
-    yield made
-    for project in made:
-        project.invoke("db.destroy")
+def project(tmp_path: Path) -> Generator[Project]:
+    """A project that names no database; its private server goes with it."""
+    project = make_project(tmp_path / "project", FILES)
+    yield project
+    project.invoke("db.destroy")
+
+
+@contextmanager
+def saying(fault: Fault, *projects: Project) -> Generator[None]:
+    """Write the files of a fault into projects, and put back what was there."""
+    before = {
+        project.root / name: (project.root / name).read_bytes()
+        for project in projects
+        for name in fault.files
+        if (project.root / name).exists()
+    }
+    for project in projects:
+        project.write(fault.files)
+    yield
+    for project in projects:
+        for name in fault.files:
+            (project.root / name).unlink()
+    for path, content in before.items():
+        path.write_bytes(content)
 
 
 # Invoke's own log, and the drivers', on stderr.
@@ -269,23 +294,22 @@ GROUPS = 8
 @needs_proc
 @pytest.mark.parametrize("group", range(GROUPS))
 def test_no_task_shows_a_password_that_was_said_in_a_wrong_way(
-    group: int, tmp_path: Path, projects: list[Project]
+    group: int, tmp_path: Path, project: Project
 ) -> None:
+    beside = make_project(tmp_path / "beside", FILES)
     lines = [*commands(), *(f"--debug {line}" for line in DEBUGGED)]
     faults = list(FAULTS.items())[group::GROUPS]
     shown, bugs, total = list[str](), list[str](), 0
     with watched() as watcher:
-        for number, (name, fault) in enumerate(faults):
-            project = make_project(tmp_path / str(number), FILES)
-            projects.append(project)
-            project.write(fault.files)
-            for run in runs_of(project, lines, **fault.variables):
-                total += 1
-                if is_seen(without_asked_for(run)):
-                    shown.append(f"{name}: {run.command}:\n{run.wrote}")
-                if run.code == BUG:
-                    bugs.append(f"{name}: {run.command}:\n{run.wrote}")
-            shown += [f"{name}: file {file}" for file in files_that_show(project.root, fault.files)]
+        for name, fault in faults:
+            with saying(fault, project, beside):
+                for run in runs_of(project, lines, beside=beside, **fault.variables):
+                    total += 1
+                    if is_seen(without_asked_for(run)):
+                        shown.append(f"{name}: {run.command}:\n{run.wrote}")
+                    if run.code == BUG:
+                        bugs.append(f"{name}: {run.command}:\n{run.wrote}")
+            shown += [f"{name}: file {file}" for file in files_that_show(tmp_path)]
     print(f"passwords seen: {len(shown)} of {total} runs ({len(faults)} faults)")
     assert total == len(faults) * len(lines)
     assert not shown, "\n".join(shown)
@@ -367,23 +391,21 @@ def ways_of_saying(target: Target, root: Path) -> dict[str, dict[str, str]]:
 
 @needs_proc
 def test_no_task_shows_the_password_that_it_works_with(
-    tmp_path: Path, named: Target, projects: list[Project]
+    tmp_path: Path, named: Target, project: Project
 ) -> None:
-    root = tmp_path / "said"
-    root.mkdir()
+    said, beside = tmp_path / "said", make_project(tmp_path / "beside", FILES)
+    said.mkdir()
     lines = list(commands())
     shown, total = list[str](), 0
     with watched() as watcher:
-        for number, (name, variables) in enumerate(ways_of_saying(named, root).items()):
-            project = make_project(tmp_path / str(number), FILES)
-            projects.append(project)
-            for run in runs_of(project, lines, **variables):
+        for name, variables in ways_of_saying(named, said).items():
+            for run in runs_of(project, lines, beside=beside, **variables):
                 total += 1
                 if is_seen(without_asked_for(run)):
                     shown.append(f"{name}: {run.command}:\n{run.wrote}")
                 if run.command.startswith(("db.psql", "status", "wait")):
                     assert run.code == 0, run.wrote
-            shown += [f"{name}: file {file}" for file in files_that_show(project.root, {})]
+            shown += [f"{name}: file {file}" for file in files_that_show(project.root)]
     print(f"passwords seen: {len(shown)} of {total} runs on a target that answers")
     assert not shown, "\n".join(shown)
     assert not watcher.seen, "an argument of a process"
@@ -407,7 +429,7 @@ def test_the_eyes_are_open(tmp_path: Path) -> None:
     assert is_seen("%63anary")
     assert is_seen(quote(PASSWORD, safe=""))
     (tmp_path / "log").write_text(f"…{TWO}…")
-    assert files_that_show(tmp_path, {}) == ["log"]
+    assert files_that_show(tmp_path) == ["log"]
     with watched() as watcher:
         subprocess.run([sys.executable, "-c", "import time; time.sleep(0.5)", ONE], check=True)
     assert watcher.seen
