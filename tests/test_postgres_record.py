@@ -1,0 +1,101 @@
+"""The record: written in full whatever the file did to its session, and judged."""
+
+from __future__ import annotations
+
+import pytest
+from psycopg import sql
+
+from headwater.model import How, Target
+from headwater.postgres.connect import connect
+from headwater.postgres.record import Judged, record
+from headwater.postgres.wire import send
+from headwater.settings import Settings
+from tests.support import accepted_text, migrated, query, recorded
+
+INIT = {"0000_init.sql": "create schema app;"}
+
+
+def judged(target: Target, settings: Settings, before: str, lock: str = "true") -> Judged:
+    """Record a migration in a transaction of its own, and give what the server says of it."""
+    with connect(target, purpose="test") as connection:
+        message = record(
+            connection,
+            settings,
+            accepted_text("select 1").migration,
+            tokens="tok-1:x",
+            out_of_order=True,
+            duration=sql.SQL("1 + 1"),
+            how=How.MARKED,
+            lock=sql.SQL(lock),  # type: ignore[arg-type]
+        )
+        reply = send(connection, before.encode() + b";SET LOCAL search_path = '';" + message)
+        assert reply.error is None
+        found = Judged.of(reply.row(-1))
+        assert send(connection, b"COMMIT").error is None
+        return found
+
+
+def test_a_record_holds_what_it_is_given_and_is_judged(target: Target, settings: Settings) -> None:
+    migrated(target, settings, INIT)
+    found = judged(target, settings, "BEGIN DEFERRABLE")
+    assert (found.kept, found.same_transaction, found.locked) == (True, True, True)
+    assert query(target, f"select pg_xact_status('{found.transaction}')") == [("committed",)]
+    assert query(
+        target,
+        "select tokens, duration_ms, out_of_order, how, applied_by = current_user "
+        "from schema_migrations where version = '0001_a'",
+    ) == [("tok-1:x", 2, True, "marked", True)]
+
+
+def test_another_transaction_is_told_by_what_it_lacks(target: Target, settings: Settings) -> None:
+    migrated(target, settings, INIT)
+    assert not judged(target, settings, "BEGIN").same_transaction
+
+
+def test_a_lock_that_is_not_held_is_told(target: Target, settings: Settings) -> None:
+    migrated(target, settings, INIT)
+    assert not judged(target, settings, "BEGIN DEFERRABLE", "false").locked
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        "create rule r as on insert to schema_migrations do instead nothing",
+        # It keeps this one, and could take away the next.
+        "create rule r as on delete to schema_migrations do instead nothing",
+        "create function f() returns trigger language plpgsql as 'begin return new; end';"
+        "create trigger t before insert on schema_migrations for each row execute function f()",
+        "alter table schema_migrations rename to theirs;"
+        "create view schema_migrations as select * from theirs",
+    ],
+    ids=["rule", "rule on delete", "trigger", "view"],
+)
+def test_a_record_in_no_plain_table_is_not_kept(
+    target: Target, settings: Settings, taken: str
+) -> None:
+    migrated(target, settings, INIT)
+    assert not judged(target, settings, f"BEGIN DEFERRABLE; {taken}").kept
+
+
+@pytest.mark.parametrize("by", ["set role pg_monitor", "set session authorization pg_monitor"])
+def test_a_file_that_becomes_somebody_else_is_recorded_by_us(
+    target: Target, settings: Settings, by: str
+) -> None:
+    files = INIT | {"0001_becomes.sql": f"{by};"}
+    assert migrated(target, settings, files) == ["0000_init", "0001_becomes"]
+    assert query(target, "select distinct applied_by = current_user from schema_migrations") == [
+        (True,)
+    ]
+
+
+def test_an_object_of_a_file_does_not_stand_in_for_one_of_the_servers(
+    target: Target, settings: Settings
+) -> None:
+    # An exact match wins over one that needs a cast: it would make every count right, or none.
+    capture = (
+        "create function app.wrong(bigint, int) returns boolean language sql return false;"
+        "create operator app.= (leftarg = bigint, rightarg = int, function = app.wrong);"
+        "set search_path = app, pg_catalog;"
+    )
+    assert migrated(target, settings, INIT | {"0001_captures.sql": capture})
+    assert recorded(target, settings) == ["0000_init", "0001_captures"]
