@@ -53,9 +53,9 @@ def test_a_statement_whose_line_is_not_kept_is_rolled_back(
     migrated(target, settings, INIT)
     query(
         target,
-        "create function none() returns trigger language plpgsql as 'begin return null; end';"
+        "create function f() returns trigger language plpgsql as 'begin return null; end';"
         "create trigger t before insert on schema_migrations_steps "
-        "for each row execute function none()",
+        "for each row execute function f()",
     )
     text = "-- headwater: no-transaction\ncreate table app.b ();"
     with pytest.raises(HalfDone, match="did not run in its transaction"):

@@ -39,6 +39,11 @@ def lock_timeout_of(migration: Migration, settings: Settings) -> int:
     return settings.lock_timeout_ms
 
 
+# How long a session's end may come behind the server's words about it. A session that only holds
+# the lock hears of hardly anything else, so that a sound run does not wait for this.
+_WORDS_TO_END_S = 0.1
+
+
 # --- sessions ---------------------------------------------------------------------------------
 
 
@@ -80,8 +85,11 @@ class Sessions:
         if self.lock is None:
             return True
         try:
-            if select.select([self.lock.fileno()], [], [], 0)[0]:
+            # First come the words of the server, which alone end nothing, and then the end.
+            patience_s = 0.0
+            while select.select([self.lock.fileno()], [], [], patience_s)[0]:
                 self.lock.pgconn.consume_input()
+                patience_s = _WORDS_TO_END_S
         except (psycopg.Error, OSError, ValueError):
             return False
         return not self.lock.closed and self.lock.pgconn.status == pq.ConnStatus.OK

@@ -1,0 +1,765 @@
+"""The guards of the runner: what each stands against, where it is, and the test that fails without.
+
+A list for people and for `tests/test_guards.py`, which takes each guard out of a copy of the code
+and sees its test fail. Nothing of Headwater reads it. Who changes the line of a guard changes it
+here as well: a text that is not found exactly once fails the test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """One guard, and how it is taken out."""
+
+    name: str
+    against: str
+    """What would happen without it."""
+    module: str
+    """Its file, below `headwater`."""
+    text: str
+    """The piece of the source that it stands in; there exactly once."""
+    without: str
+    """What stands there when the guard is taken out."""
+    test: str
+    """The test that fails then: file and function below `tests`."""
+
+
+# --- reading files ----------------------------------------------------------------------------
+
+_READING = (
+    Guard(
+        name="a NUL byte is refused",
+        against="libpq stops reading there: the rest of the file is silently not run",
+        module="files/text.py",
+        text='(nul := raw.find(b"\\x00")) >= 0',
+        without="(nul := -1) >= 0",
+        test="test_files_text.py::test_a_nul_byte_is_refused_with_its_line",
+    ),
+    Guard(
+        name="a byte-order mark goes before hashing",
+        against="an editor that adds one makes an applied file an edited one, or a syntax error",
+        module="files/text.py",
+        text='text = raw.removeprefix(_BOM).decode("utf-8")',
+        without='text = raw.decode("utf-8")',
+        test="test_files_text.py::test_a_byte_order_mark_does_not_change_the_checksum",
+    ),
+    Guard(
+        name="CRLF becomes LF before hashing",
+        against="a checkout on Windows makes every applied file an edited one",
+        module="files/text.py",
+        text='return text.replace("\\r\\n", "\\n") if "\\r" in text else text',
+        without="return text",
+        test="test_files_text.py::test_line_ends_do_not_change_the_checksum",
+    ),
+    Guard(
+        name="only UTF-8 is read",
+        against="text in another encoding is stored as question marks",
+        module="files/text.py",
+        text='text = raw.removeprefix(_BOM).decode("utf-8")',
+        without='text = raw.removeprefix(_BOM).decode("utf-8", "replace")',
+        test="test_files_text.py::test_a_byte_that_is_not_utf_8_is_refused_with_its_place",
+    ),
+    Guard(
+        name="transaction control is refused by grammar",
+        against="a COMMIT in a file makes half of it stay when the rest fails",
+        module="files/refusals.py",
+        text='statement.kind == "transaction_stmt" or _sets_transaction(statement)',
+        without="_sets_transaction(statement)",
+        test="test_files_refusals.py::test_transaction_control_is_refused",
+    ),
+    Guard(
+        name="SET TRANSACTION is refused by grammar",
+        against="a file makes its transaction read-only, and cannot be recorded",
+        module="files/refusals.py",
+        text='statement.kind == "transaction_stmt" or _sets_transaction(statement)',
+        without='statement.kind == "transaction_stmt"',
+        test="test_files_refusals.py::test_transaction_control_is_refused",
+    ),
+    Guard(
+        name="COPY FROM STDIN is refused",
+        against="its data are taken for SQL, or the session waits for data for ever",
+        module="files/refusals.py",
+        text='statement.kind == "copy_stmt" and not node.filename and node.is_from',
+        without="False",
+        test="test_files_refusals.py::test_copy_from_stdin_without_data_is_refused",
+    ),
+    Guard(
+        name="commands of psql are called by name",
+        against="a dump that begins with \\restrict is a syntax error that nobody understands",
+        module="files/grammar.py",
+        text="""if message.startswith('syntax error at or near "\\\\'):""",
+        without="if False:",
+        test="test_files_grammar.py::test_a_psql_command_is_named",
+    ),
+    Guard(
+        name="an invisible character in a name is refused",
+        against="a no-break space makes one name of two words, which nobody can type again",
+        module="files/refusals.py",
+        text="        *_invisible(script, file),\n",
+        without="",
+        test="test_files_refusals.py::"
+        "test_an_invisible_character_in_a_name_is_refused_with_its_place",
+    ),
+    Guard(
+        name="what cannot run in a transaction is refused there",
+        against="the files before it are applied, and then it fails",
+        module="files/refusals.py",
+        text="return _refusal_in(statement) if transactional else",
+        without="return None if transactional else",
+        test="test_files_refusals.py::test_a_statement_that_cannot_run_in_a_transaction_is_refused",
+    ),
+    Guard(
+        name="a file that is sent in parts is read in one way",
+        against="SET standard_conforming_strings moves the end of a string behind the parser's",
+        module="files/refusals.py",
+        text="if setting := _reads_on_otherwise(statement):",
+        without='if setting := "":',
+        test="test_files_refusals.py::"
+        "test_a_file_that_is_sent_in_parts_does_not_change_how_they_are_read",
+    ),
+    Guard(
+        name="IF NOT EXISTS is refused beside CONCURRENTLY",
+        against="the invalid index of a failed build is taken for a finished one",
+        module="files/refusals.py",
+        text='if statement.kind == "index_stmt" and node.concurrent and node.if_not_exists:',
+        without="if False:",
+        test="test_files_refusals.py::"
+        "test_concurrently_if_not_exists_is_refused_outside_a_transaction",
+    ),
+    Guard(
+        name="every file is checked before the first one runs",
+        against="two files are applied before the third turns out to be none",
+        module="postgres/run.py",
+        text="    accepted, findings = check_all(migrations)\n    if findings:\n",
+        without="    accepted, findings = check_all(migrations)\n    if not accepted:\n",
+        test="test_postgres_run.py::test_every_file_is_checked_before_the_first_one_runs",
+    ),
+)
+
+# --- files and history ------------------------------------------------------------------------
+
+_PLANNING = (
+    Guard(
+        name="an edited file stops everything",
+        against="two databases with one history have two schemas",
+        module="postgres/plan.py",
+        text="if row.checksum == migration.checksum:",
+        without="if True:",
+        test="test_postgres_plan.py::test_an_edited_file_is_a_problem_with_its_way_out",
+    ),
+    Guard(
+        name="a file of an earlier date is not run unasked",
+        against="a branch that is merged late runs behind what was built on its absence",
+        module="postgres/plan.py",
+        text="if migration.prefix < newest and migration.version not in allowed:",
+        without="if False:",
+        test="test_postgres_plan.py::test_an_older_file_that_came_later_is_out_of_order",
+    ),
+    Guard(
+        name="pending is what history lacks",
+        against="a file that is less than the newest version is never run",
+        module="postgres/plan.py",
+        text="if entry.migration is not None and entry.applied is None",
+        without="if entry.migration is not None and entry.applied is None"
+        ' and entry.version > max((row.version for row in history), default="")',
+        test="test_postgres_plan.py::"
+        "test_pending_is_what_history_lacks_never_what_is_greater_than_the_newest",
+    ),
+    Guard(
+        name="a half-done file cannot become a transactional one",
+        against="statements that have run already run once more",
+        module="postgres/plan.py",
+        text="return entry.migration is None or entry.migration.transactional",
+        without="return entry.migration is None",
+        test="test_postgres_plan.py::test_a_half_done_file_may_not_become_transactional",
+    ),
+    Guard(
+        name="a history of another tool is refused",
+        against="every file runs on a database that another tool has built",
+        module="postgres/history.py",
+        text="if not set(_COLUMNS) <= set(columns):",
+        without="if False:",
+        test="test_postgres_history.py::"
+        "test_a_table_of_another_tool_is_recognised_refused_and_not_altered",
+    ),
+    Guard(
+        name="a history with rules or triggers is refused",
+        against="a record is said to be written, and is not",
+        module="postgres/history.py",
+        text="    _require_plain(settings, is_plain=is_plain)\n",
+        without="",
+        test="test_postgres_history.py::test_a_history_that_could_swallow_records_is_refused",
+    ),
+    Guard(
+        name="nothing but pg_catalog is searched by what we read",
+        against="an operator in somebody's schema decides what is applied",
+        module="postgres/connect.py",
+        text="\"pg_catalog.set_config('search_path', '', true), \"",
+        without="\"pg_catalog.current_setting('search_path'), \"",
+        test="test_postgres_history.py::"
+        "test_nobodys_objects_ahead_in_the_path_capture_our_bookkeeping",
+    ),
+    Guard(
+        name="only a marked or empty database is disposable",
+        against="reset drops the schemas of production",
+        module="postgres/databases.py",
+        text="return is_marked(connection) or is_empty(connection)",
+        without="return True",
+        test="test_postgres_databases.py::"
+        "test_a_database_that_is_neither_empty_nor_marked_is_refused",
+    ),
+    Guard(
+        name="the mark is a whole line",
+        against="a comment that speaks of the mark is taken for it",
+        module="postgres/databases.py",
+        text='return MARK in (line.removesuffix("\\r") for line in comment.split("\\n"))',
+        without="return MARK in comment",
+        test="test_postgres_databases.py::test_only_the_exact_line_is_the_mark",
+    ),
+)
+
+# --- connections and the lock -----------------------------------------------------------------
+
+_CONNECTING = (
+    Guard(
+        name="a standby is refused before anything",
+        against="a run fails in its middle, where a copy cannot be written to",
+        module="postgres/rights.py",
+        text="if session.standby:",
+        without="if False:",
+        test="test_postgres_preview.py::test_a_standby_shows_a_dry_run_and_refuses_a_trial",
+    ),
+    Guard(
+        name="a read-only session is refused before anything",
+        against="a run fails in its middle, where its role may only read",
+        module="postgres/rights.py",
+        text="if session.read_only:",
+        without="if False:",
+        test="test_postgres_rights.py::"
+        "test_a_session_that_could_not_do_its_work_is_refused_untouched",
+    ),
+    Guard(
+        name="a session whose triggers sleep is refused",
+        against="foreign keys are not checked, and broken rows stay",
+        module="postgres/rights.py",
+        text='if session.replication_role != "origin":',
+        without="if False:",
+        test="test_postgres_rights.py::"
+        "test_a_session_that_could_not_do_its_work_is_refused_untouched",
+    ),
+    Guard(
+        name="a pooler that shares its sessions is refused",
+        against="the lock holds nobody off, and our SET reaches the application",
+        module="postgres/pooler.py",
+        text="if len(ours) > 1 or ours & theirs:",
+        without="if False:",
+        test="test_postgres_pooler.py::"
+        "test_transaction_mode_is_refused_and_nothing_is_left_in_its_sessions",
+    ),
+    Guard(
+        name="nothing is prepared",
+        against="a pooler loses the prepared statement, and a cached plan breaks under DDL",
+        module="postgres/connect.py",
+        text="prepare_threshold=None",
+        without="prepare_threshold=5",
+        test="test_postgres_connect.py::test_nothing_is_ever_prepared",
+    ),
+    Guard(
+        name="bookkeeping does not wait for ever",
+        against="a firewall that forgot the connection stops the run for ever",
+        module="postgres/ticking.py",
+        text="if waited_s >= ANSWER_S:",
+        without="if False:",
+        test="test_postgres_ticking.py::test_a_bookkeeper_does_not_wait_for_ever",
+    ),
+    Guard(
+        name="the server notices a client that is gone",
+        against="a statement goes on for hours, and nobody records it",
+        module="postgres/connect.py",
+        text='b"SET client_connection_check_interval = %d;\\n" % _CHECK_INTERVAL_MS',
+        without='b""',
+        test="test_postgres_connect.py::test_the_pins_are_in_force_over_the_settings",
+    ),
+    Guard(
+        name="row_security is pinned",
+        against="a file that moves data moves only the rows that a policy shows",
+        module="postgres/connect.py",
+        text="SET row_security = off;\n",
+        without="",
+        test="test_postgres_connect.py::test_the_pins_are_in_force_over_the_settings",
+    ),
+    Guard(
+        name="the time zone is pinned",
+        against="a timestamp becomes another moment on another machine",
+        module="postgres/connect.py",
+        text="SET TimeZone = 'UTC';\n",
+        without="",
+        test="test_postgres_connect.py::"
+        "test_a_file_runs_under_the_pins_and_the_databases_own_path",
+    ),
+    Guard(
+        name="the role's statement_timeout is off",
+        against="a long migration is ended by a limit that is meant for the application",
+        module="postgres/connect.py",
+        text="SET statement_timeout = 0;\n",
+        without="",
+        test="test_postgres_connect.py::"
+        "test_a_file_runs_under_the_pins_and_the_databases_own_path",
+    ),
+    Guard(
+        name="the role's idle_session_timeout is off",
+        against="the connection of the lock is ended while a long file runs",
+        module="postgres/connect.py",
+        text="SET idle_session_timeout = 0;\n",
+        without="",
+        test="test_postgres_run.py::test_the_timeouts_of_the_role_do_not_reach_lock_and_journal",
+    ),
+    Guard(
+        name="a password is taken out of every error",
+        against="the log of a build server shows it to everybody",
+        module="postgres/connect.py",
+        text='text = text.replace(secret, "***")',
+        without="pass",
+        test="test_postgres_connect.py::"
+        "test_a_server_that_repeats_the_password_is_not_repeated",
+    ),
+    Guard(
+        name="libpq's variables do not reach the private server",
+        against="a PGOPTIONS that is meant for another server changes what a file means",
+        module="postgres/connect.py",
+        text="with libpq_variables_hidden() if target.private else nullcontext():",
+        without="with nullcontext():",
+        test="test_postgres_connect.py::test_libpqs_variables_do_not_reach_a_private_target",
+    ),
+    Guard(
+        name="the lock is polled, not waited for",
+        against="a waiting runner and the CONCURRENTLY of the working one deadlock",
+        module="postgres/lock.py",
+        text='"SELECT pg_catalog.pg_try_advisory_lock(%s)"',
+        without='"SELECT true FROM pg_catalog.pg_advisory_lock(%s)"',
+        test="test_postgres_lock.py::test_the_waiting_runner_is_in_no_transaction",
+    ),
+    Guard(
+        name="the lock has a connection in autocommit",
+        against="a runner that holds or awaits the lock holds up every CONCURRENTLY",
+        module="postgres/connect.py",
+        text="autocommit=True",
+        without="autocommit=False",
+        test="test_postgres_lock.py::test_the_waiting_runner_is_in_no_transaction",
+    ),
+    Guard(
+        name="history is read again under the lock",
+        against="a runner that waited runs what the other has run meanwhile",
+        module="postgres/run.py",
+        text="            plan = plan_for(connection, folder, settings, to=to, "
+        "out_of_order=out_of_order)\n            require_no_problems(plan)\n",
+        without="            plan = first\n",
+        test="test_postgres_transaction.py::test_what_another_runner_did_while_we_waited_is_seen",
+    ),
+    Guard(
+        name="no file begins when the lock was lost",
+        against="two runners work at once",
+        module="postgres/sequence.py",
+        text="if not session.lock_is_held():",
+        without="if False:",
+        test="test_postgres_transaction.py::"
+        "test_a_file_does_not_begin_when_the_lock_was_lost_behind_the_one_before",
+    ),
+    Guard(
+        name="the end of the lock's session is awaited behind its words",
+        against="a session that has just been ended is taken for a sound one",
+        module="postgres/job.py",
+        text="while select.select([self.lock.fileno()], [], [], patience_s)[0]:",
+        without="if select.select([self.lock.fileno()], [], [], patience_s)[0]:",
+        test="test_postgres_stepwise.py::test_no_statement_begins_without_the_lock",
+    ),
+)
+
+# --- a file in its transaction ----------------------------------------------------------------
+
+_TRANSACTIONAL = (
+    Guard(
+        name="the savepoint is released behind the file",
+        against="a file that ended the transaction is recorded in another one",
+        module="postgres/transaction.py",
+        text='after=b"RELEASE %s;\\n" % name',
+        without='after=b""',
+        test="test_postgres_transaction.py::"
+        "test_another_transaction_of_the_same_kind_lacks_our_savepoint",
+    ),
+    Guard(
+        name="no file knows the savepoint's name",
+        against="a file that makes one of the same name deceives the guard",
+        module="postgres/transaction.py",
+        text="secrets.token_hex(8).encode()",
+        without='b"0123456789abcdef"',
+        test="test_postgres_transaction.py::test_no_file_knows_the_name_of_our_savepoint",
+    ),
+    Guard(
+        name="the transaction carries a mark",
+        against="another transaction with the same savepoint is taken for ours",
+        module="postgres/transaction.py",
+        text="if not judged.same_transaction:",
+        without="if False:",
+        test="test_postgres_transaction.py::"
+        "test_another_transaction_with_our_savepoint_lacks_our_mark",
+    ),
+    Guard(
+        name="the server's statements are counted",
+        against="a statement that the grammar did not see was checked by nobody",
+        module="postgres/transaction.py",
+        text="if parsed is not None and count != len(parsed.statements):",
+        without="if False:",
+        test="test_postgres_transaction.py::"
+        "test_the_server_must_find_as_many_statements_as_the_grammar",
+    ),
+    Guard(
+        name="the record must be kept",
+        against="a rule that the file makes swallows its record, and it runs again",
+        module="postgres/transaction.py",
+        text="if not judged.kept:",
+        without="if False:",
+        test="test_postgres_history.py::"
+        "test_a_file_that_takes_its_own_record_away_is_rolled_back",
+    ),
+    Guard(
+        name="the lock must be held when a file is committed",
+        against="two runners commit at once",
+        module="postgres/transaction.py",
+        text="if not judged.locked:",
+        without="if False:",
+        test="test_postgres_lock.py::test_a_run_whose_lock_is_lost_stops_before_its_next_file",
+    ),
+    Guard(
+        name="a post-condition is asked before COMMIT",
+        against="a file that did not do what it should is recorded",
+        module="postgres/transaction.py",
+        text="    require_sentences(connection, job.file.sentences, job.migration)\n",
+        without="",
+        test="test_postgres_run.py::"
+        "test_a_post_condition_that_does_not_hold_rolls_back_and_is_named",
+    ),
+    Guard(
+        name="search_path is empty when a file is recorded",
+        against="an operator that the file made judges its own record",
+        module="postgres/job.py",
+        text="SET LOCAL search_path = '';\\n",
+        without="",
+        test="test_postgres_record.py::"
+        "test_an_object_of_a_file_does_not_stand_in_for_one_of_the_servers",
+    ),
+    Guard(
+        name="the role is ours again when a file is recorded",
+        against="a file that ends as another role cannot be recorded, or not as ours",
+        module="postgres/job.py",
+        text='CLEAR_THE_WAY = b"RESET SESSION AUTHORIZATION; RESET ROLE; ',
+        without='CLEAR_THE_WAY = b"',
+        test="test_postgres_record.py::test_a_file_that_becomes_somebody_else_is_recorded_by_us",
+    ),
+    Guard(
+        name="a file waits for a lock no longer than lock_timeout",
+        against="behind a waiting ALTER TABLE every SELECT of the application queues",
+        module="postgres/connect.py",
+        text='lines = [PINS, b"SET lock_timeout = %d;\\n" % lock_timeout_ms]',
+        without="lines = [PINS]",
+        test="test_postgres_connect.py::test_the_pins_are_in_force_over_the_settings",
+    ),
+    Guard(
+        name="tries have an end",
+        against="a run that never gets its lock disturbs the application for ever",
+        module="postgres/patience.py",
+        text="if attempt == patience.attempts:",
+        without="if False:",
+        test="test_postgres_patience.py::test_it_is_not_tried_for_ever",
+    ),
+    Guard(
+        name="ROLLBACK is no answer to COMMIT",
+        against="a transaction that has failed is said to be applied",
+        module="postgres/commit.py",
+        text='if reply.results[0].command_status != b"COMMIT":',
+        without="if False:",
+        test="test_postgres_commit.py::"
+        "test_a_commit_that_is_answered_by_rollback_is_no_commit",
+    ),
+    Guard(
+        name="the server is asked when the answer to COMMIT is lost",
+        against="a file that is applied is said to have failed",
+        module="postgres/commit.py",
+        text="if not _was_committed(pending, reply.error):",
+        without="if True:",
+        test="test_postgres_run.py::"
+        "test_a_commit_whose_answer_was_lost_counts_as_applied_and_the_run_goes_on",
+    ),
+    Guard(
+        name="a transaction in progress is no failed one",
+        against="a COMMIT that arrives late makes the words about it wrong",
+        module="postgres/commit.py",
+        text='return False if row == ("aborted",) else None',
+        without="return False",
+        test="test_postgres_run.py::"
+        "test_a_commit_that_lands_while_the_server_is_asked_is_not_called_a_failure",
+    ),
+    Guard(
+        name="only the end of a session is a lost connection",
+        against="a file that raises such a code is said to be of unknown outcome",
+        module="postgres/translate.py",
+        text="(fatal and error.diag.sqlstate in _SESSION_ENDED)",
+        without="(error.diag.sqlstate in _SESSION_ENDED)",
+        test="test_postgres_run.py::"
+        "test_a_file_that_raises_the_code_of_a_lost_session_has_only_failed",
+    ),
+)
+
+# --- from one file to the next ----------------------------------------------------------------
+
+_UNDONE = (
+    "test_postgres_session.py::"
+    "test_what_one_file_leaves_is_undone_in_the_session_that_the_next_one_has"
+)
+_FORGETTING = (
+    Guard(
+        name="a session is cleaned behind each file",
+        against="the search_path of one file is that of the next",
+        module="postgres/sequence.py",
+        text="            session.forget(file)\n",
+        without="            pass\n",
+        test=_UNDONE,
+    ),
+    *(
+        Guard(
+            name=f"{line} is sent behind a file",
+            against=against,
+            module="postgres/session.py",
+            text=f"\n{line};\n",
+            without="\n",
+            test=_UNDONE,
+        )
+        for line, against in {
+            "RESET SESSION AUTHORIZATION": "the next file runs as another user",
+            "RESET ALL": "settings of one file are those of the next",
+            "CLOSE ALL": "a cursor that one file holds is met by the next",
+            "UNLISTEN *": "the next file's session listens to what it did not ask for",
+            "DEALLOCATE ALL": "a prepared statement of one file is met by the next",
+            "DISCARD TEMP": "a temporary table stands in the way of the next file's table",
+            "DISCARD SEQUENCES": "lastval() of the next file is a number of this one",
+            "SELECT pg_catalog.pg_advisory_unlock_all()": "a lock of one file holds others up",
+        }.items()
+    ),
+    Guard(
+        name="the seed of random() is another one",
+        against="random values of the next file can be foretold, and repeat",
+        module="postgres/session.py",
+        text="return FORGET + seed.as_bytes(connection) + pins(",
+        without="return FORGET + pins(",
+        test="test_postgres_session.py::test_the_seed_of_one_file_is_not_that_of_the_next",
+    ),
+    Guard(
+        name="what is made in pg_temp is no harmless definition",
+        against="a temporary type of one file is met by the next",
+        module="postgres/session.py",
+        text="""if "pg_temp" in text or 'u&"' in text:""",
+        without="if False:",
+        test=_UNDONE,
+    ),
+    Guard(
+        name="CREATE TEMP is no harmless definition",
+        against="a temporary table of one file is met by the next",
+        module="postgres/session.py",
+        text='getattr(relation, "relpersistence", "p") != "t"',
+        without="True",
+        test=_UNDONE,
+    ),
+    Guard(
+        name="behind what nothing undoes there is another session",
+        against="a parameter of one's own stays known to the next file",
+        module="postgres/session.py",
+        text="return file.migration.transactional and not self.stays",
+        without="return file.migration.transactional",
+        test="test_postgres_session.py::"
+        "test_behind_what_nothing_undoes_the_next_file_has_another_session",
+    ),
+)
+
+# --- a file without a transaction -------------------------------------------------------------
+
+_STEPWISE = (
+    Guard(
+        name="'started' is written before a statement outside of a transaction",
+        against="a statement that was cut off runs a second time",
+        module="postgres/stepwise.py",
+        text="        journal.write_step("
+        "self.book, self.job.settings, self.version, number, step)\n",
+        without="",
+        test="test_postgres_run.py::test_a_statement_whose_end_nobody_saw_is_not_run_again",
+    ),
+    Guard(
+        name="'done' is written in the statement's own transaction",
+        against="a statement has run and the journal does not say so",
+        module="postgres/stepwise.py",
+        text="        after += journal.writing("
+        "self.connection, self.job.settings, self.version, number, step)\n"
+        "        after += judging(self.connection, self._is_noted(number), self.job.lock)\n",
+        without='        after += b"SELECT 1;"\n'
+        '        after += judging(self.connection, sql.SQL("true"), self.job.lock)\n',
+        test="test_postgres_run.py::test_it_stops_at_the_failed_statement_and_goes_on_there",
+    ),
+    Guard(
+        name="the line in the journal must be kept",
+        against="a trigger on the journal swallows it, and the statement runs again",
+        module="postgres/stepwise.py",
+        text=" or not judged.same_transaction or not judged.kept:",
+        without=" or not judged.same_transaction:",
+        test="test_postgres_journal.py::"
+        "test_a_statement_whose_line_is_not_kept_is_rolled_back",
+    ),
+    Guard(
+        name="no statement begins when the lock was lost",
+        against="two runners build one index",
+        module="postgres/stepwise.py",
+        text="if not self.session.lock_is_held():",
+        without="if False:",
+        test="test_postgres_stepwise.py::test_no_statement_begins_without_the_lock",
+    ),
+    Guard(
+        name="the lock must be held when a statement is committed",
+        against="two runners run one statement",
+        module="postgres/stepwise.py",
+        text="if not judged.locked:",
+        without="if False:",
+        test="test_postgres_stepwise.py::test_a_statement_that_loses_the_lock_is_rolled_back",
+    ),
+    Guard(
+        name="the record of a no-transaction file is judged",
+        against="a runner without the lock records what another one is running",
+        module="postgres/stepwise.py",
+        text="if not (judged.kept and judged.same_transaction and judged.locked):",
+        without="if False:",
+        test="test_postgres_stepwise.py::test_a_file_is_not_recorded_without_the_lock",
+    ),
+    Guard(
+        name="what already ran cannot be edited",
+        against="the file in version control is not what has run",
+        module="postgres/stepwise.py",
+        text="elif token_checksum(statements[number - 1].text) != step.tokens:",
+        without="elif False:",
+        test="test_postgres_run.py::test_an_edit_of_what_already_ran_is_refused",
+    ),
+    Guard(
+        name="what already ran cannot be removed",
+        against="the file in version control is not what has run",
+        module="postgres/stepwise.py",
+        text='raise _edited(version, number, "removed")',
+        without="continue",
+        test="test_postgres_run.py::test_an_edit_of_what_already_ran_is_refused",
+    ),
+    Guard(
+        name="what was cut off and is done cannot be edited",
+        against="another index is recorded than the one that was built",
+        module="postgres/stepwise.py",
+        text="if found.effect is Effect.DONE and token_checksum(statement.text) != step.tokens:",
+        without="if False:",
+        test="test_postgres_stepwise.py::test_a_statement_that_was_done_cannot_be_edited",
+    ),
+    Guard(
+        name="an unknown end is told before anything runs",
+        against="earlier files run before the run turns out to be stuck",
+        module="postgres/stepwise.py",
+        text='if step.before is None or step.before.get("kind") == "other":',
+        without="if False:",
+        test="test_postgres_stepwise.py::"
+        "test_an_end_that_nobody_knows_is_told_before_any_other_file_runs",
+    ),
+    Guard(
+        name="what the catalogue cannot tell is not run again",
+        against="a statement is run twice, by a guess",
+        module="postgres/stepwise.py",
+        text="        if found.effect is Effect.UNKNOWN:\n",
+        without="        if False:\n",
+        test="test_postgres_stepwise.py::"
+        "test_where_the_catalogue_cannot_tell_nothing_is_run_again",
+    ),
+    Guard(
+        name="the process of a dead runner is outlived",
+        against="its statement ends after the catalogue was asked about it",
+        module="postgres/stepwise.py",
+        text="if row is None or row[0] != since:",
+        without="if True:",
+        test="test_postgres_stepwise.py::"
+        "test_the_process_of_a_dead_runner_is_gone_before_its_statement_is_looked_at",
+    ),
+    Guard(
+        name="only that very process is ended",
+        against="a session of the application that has got its number is ended",
+        module="postgres/stepwise.py",
+        text="if row is None or row[0] != since:",
+        without="if row is None:",
+        test="test_postgres_stepwise.py::"
+        "test_a_process_that_only_has_its_number_is_left_alone",
+    ),
+    Guard(
+        name="an invalid left-over is dropped",
+        against="the next run finds the name taken by an index that nobody uses",
+        module="postgres/stepwise.py",
+        text="            said += self._mend(number, found)\n",
+        without="",
+        test="test_postgres_effects.py::"
+        "test_a_failed_build_is_dropped_and_succeeds_when_the_data_are_mended",
+    ),
+    Guard(
+        name="only our own left-over is dropped",
+        against="an index that somebody else is mending disappears",
+        module="postgres/effects.py",
+        text='if row["oid"] not in before["indexes"]',
+        without="if True",
+        test="test_postgres_effects.py::"
+        "test_an_invalid_index_of_somebody_else_is_never_dropped",
+    ),
+    Guard(
+        name="a DETACH that was cut off is finished",
+        against="a partition stays neither attached nor detached",
+        module="postgres/effects.py",
+        text="return Found(effect=Effect.DONE, mending=(finalize,))",
+        without="return Found(effect=Effect.DONE)",
+        test="test_postgres_effects.py::test_a_detach_that_is_interrupted_is_ended",
+    ),
+    Guard(
+        name="no lock_timeout cuts a CONCURRENTLY short",
+        against="each try leaves an invalid index",
+        module="postgres/concurrently.py",
+        text="\"pg_catalog.set_config('lock_timeout', '0', false)\"",
+        without="\"pg_catalog.current_setting('lock_timeout')\"",
+        test="test_postgres_concurrently.py::"
+        "test_no_lock_timeout_cuts_a_build_short_and_it_is_back_afterwards",
+    ),
+    Guard(
+        name="a CONCURRENTLY does not wait for ever",
+        against="a forgotten transaction holds up the release, and nobody sees why",
+        module="postgres/concurrently.py",
+        text="if waits and not self.gave_up and self._waited_s * 1_000 >= self.wait_ms:",
+        without="if False:",
+        test="test_postgres_concurrently.py::"
+        "test_a_build_that_waits_too_long_is_cancelled_and_names_whom_it_waited_for",
+    ),
+    Guard(
+        name="an answer that was lost is noticed",
+        against="a build that has ended is awaited for ever",
+        module="postgres/watching.py",
+        text="elif not look.active and look.since_s >= _SILENT_S:",
+        without="elif False:",
+        test="test_postgres_watching.py::test_an_answer_that_was_lost_is_noticed",
+    ),
+    Guard(
+        name="a process that is gone is noticed",
+        against="a statement whose process has died is awaited for ever",
+        module="postgres/watching.py",
+        text="if self._failed_looks >= _FAILED_LOOKS:",
+        without="if False:",
+        test="test_postgres_watching.py::"
+        "test_a_backend_that_is_gone_is_noticed_at_the_third_look",
+    ),
+)
+
+GUARDS = (*_READING, *_PLANNING, *_CONNECTING, *_TRANSACTIONAL, *_FORGETTING, *_STEPWISE)

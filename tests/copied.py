@@ -1,0 +1,27 @@
+"""A plugin for pytest: it sees to it that a copy of the library is tested, and notes what passed.
+
+    HEADWATER_COPY=folder HEADWATER_OUTCOMES=file PYTHONPATH=folder pytest -p tests.copied …
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+import headwater
+
+
+def pytest_configure() -> None:
+    copy = Path(os.environ["HEADWATER_COPY"]).resolve()
+    found = Path(headwater.__file__).resolve()
+    if not found.is_relative_to(copy):
+        raise pytest.UsageError(f"{found} is not the copy in {copy}")
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write a line for each test that ran, or that could not: its outcome and its name."""
+    if report.when == "call" or report.outcome != "passed":
+        with Path(os.environ["HEADWATER_OUTCOMES"]).open("a", encoding="utf-8") as file:
+            file.write(f"{report.when} {report.outcome} {report.nodeid}\n")
