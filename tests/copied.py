@@ -1,6 +1,6 @@
 """A plugin for pytest: it sees to it that a copy of the library is tested, and notes what passed.
 
-    HEADWATER_COPY=folder HEADWATER_OUTCOMES=file PYTHONPATH=folder pytest -p tests.copied …
+TESTED_COPY=folder TESTED_OUTCOMES=file PYTHONPATH=folder pytest -p tests.copied …
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import headwater
 
 
 def pytest_configure() -> None:
-    copy = Path(os.environ["HEADWATER_COPY"]).resolve()
+    copy = Path(os.environ["TESTED_COPY"]).resolve()
     found = Path(headwater.__file__).resolve()
     if not found.is_relative_to(copy):
         raise pytest.UsageError(f"{found} is not the copy in {copy}")
@@ -23,5 +23,5 @@ def pytest_configure() -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Write a line for each test that ran, or that could not: its outcome and its name."""
     if report.when == "call" or report.outcome != "passed":
-        with Path(os.environ["HEADWATER_OUTCOMES"]).open("a", encoding="utf-8") as file:
+        with Path(os.environ["TESTED_OUTCOMES"]).open("a", encoding="utf-8") as file:
             file.write(f"{report.when} {report.outcome} {report.nodeid}\n")

@@ -72,9 +72,7 @@ def test_a_build_that_waits_too_long_is_cancelled_and_names_whom_it_waited_for(
         late = threading.Timer(4, other.rollback)
         late.start()
         with pytest.raises(MigrationFailed) as caught:
-            migrate(
-                target, folder, replace(settings, wait_concurrently_ms=200), notify=said.append
-            )
+            migrate(target, folder, replace(settings, wait_concurrently_ms=200), notify=said.append)
         late.cancel()
         holder = other.info.backend_pid
     detail = caught.value.detail

@@ -1,4 +1,4 @@
-"""What a statement outside of a transaction leaves: found by the catalogue, and ours alone removed."""
+"""What a statement outside of a transaction leaves: it is found, and ours alone is removed."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def judged(target: Target, settings: Settings, before: str, lock: str = "true") 
             out_of_order=True,
             duration=sql.SQL("1 + 1"),
             how=How.MARKED,
-            lock=sql.SQL(lock),  # type: ignore[arg-type]
+            lock=sql.SQL(lock),
         )
         reply = send(connection, before.encode() + b";SET LOCAL search_path = '';" + message)
         assert reply.error is None
@@ -63,10 +63,14 @@ def test_a_lock_that_is_not_held_is_told(target: Target, settings: Settings) -> 
         "create rule r as on insert to schema_migrations do instead nothing",
         # It keeps this one, and could take away the next.
         "create rule r as on delete to schema_migrations do instead nothing",
-        "create function f() returns trigger language plpgsql as 'begin return new; end';"
-        "create trigger t before insert on schema_migrations for each row execute function f()",
-        "alter table schema_migrations rename to theirs;"
-        "create view schema_migrations as select * from theirs",
+        (
+            "create function f() returns trigger language plpgsql as 'begin return new; end';"
+            "create trigger t before insert on schema_migrations for each row execute function f()"
+        ),
+        (
+            "alter table schema_migrations rename to theirs;"
+            "create view schema_migrations as select * from theirs"
+        ),
     ],
     ids=["rule", "rule on delete", "trigger", "view"],
 )

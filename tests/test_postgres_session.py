@@ -59,9 +59,7 @@ def test_what_one_file_leaves_is_undone_in_the_session_that_the_next_one_has(
         )
     migrated(target, settings, files)
     assert query(target, "select leak from app.seen where seen") == []
-    assert query(target, "select count(*), count(distinct pid) from app.seen") == [
-        (len(UNDONE), 1)
-    ]
+    assert query(target, "select count(*), count(distinct pid) from app.seen") == [(len(UNDONE), 1)]
 
 
 def test_the_seed_of_one_file_is_not_that_of_the_next(target: Target, settings: Settings) -> None:

@@ -83,9 +83,7 @@ def test_the_process_of_a_dead_runner_is_gone_before_its_statement_is_looked_at(
     as_if_cut_off(target, settings, BUILD)
     with psycopg.connect(target.conninfo, autocommit=True) as dead:
         pid = dead.info.backend_pid
-        since = value(
-            target, f"select backend_start::text from pg_stat_activity where pid = {pid}"
-        )
+        since = value(target, f"select backend_start::text from pg_stat_activity where pid = {pid}")
         query(
             target,
             "update schema_migrations_steps set before = before || "

@@ -86,7 +86,12 @@ def test_who_stands_in_the_way_is_named_and_the_statement_can_be_cancelled(targe
         thread.start()
         until(lambda: running_sessions(target, "select * from t"))
         with Watcher(target=target, pid=ours.info.backend_pid, lock=None) as watcher:
-            until(lambda: (watcher.tick(time.monotonic()), watcher.blockers)[1], "a blocker")
+
+            def sees_a_blocker() -> bool:
+                watcher.tick(time.monotonic())
+                return bool(watcher.blockers)
+
+            until(sees_a_blocker, "a blocker")
             [blocker] = watcher.blockers
             watcher.cancel()
             thread.join(10)

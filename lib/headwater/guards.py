@@ -101,7 +101,7 @@ _READING = (
         text="        *_invisible(script, file),\n",
         without="",
         test="test_files_refusals.py::"
-        "test_an_invisible_character_in_a_name_is_refused_with_its_place",
+        "test_every_invisible_character_that_the_grammar_accepts_is_refused",
     ),
     Guard(
         name="what cannot run in a transaction is refused there",
@@ -297,8 +297,7 @@ _CONNECTING = (
         module="postgres/connect.py",
         text="SET TimeZone = 'UTC';\n",
         without="",
-        test="test_postgres_connect.py::"
-        "test_a_file_runs_under_the_pins_and_the_databases_own_path",
+        test="test_postgres_connect.py::test_a_file_runs_under_the_pins_and_the_databases_own_path",
     ),
     Guard(
         name="the role's statement_timeout is off",
@@ -306,8 +305,7 @@ _CONNECTING = (
         module="postgres/connect.py",
         text="SET statement_timeout = 0;\n",
         without="",
-        test="test_postgres_connect.py::"
-        "test_a_file_runs_under_the_pins_and_the_databases_own_path",
+        test="test_postgres_connect.py::test_a_file_runs_under_the_pins_and_the_databases_own_path",
     ),
     Guard(
         name="the role's idle_session_timeout is off",
@@ -323,8 +321,7 @@ _CONNECTING = (
         module="postgres/connect.py",
         text='text = text.replace(secret, "***")',
         without="pass",
-        test="test_postgres_connect.py::"
-        "test_a_server_that_repeats_the_password_is_not_repeated",
+        test="test_postgres_connect.py::test_a_server_that_repeats_the_password_is_not_repeated",
     ),
     Guard(
         name="libpq's variables do not reach the private server",
@@ -422,8 +419,7 @@ _TRANSACTIONAL = (
         module="postgres/transaction.py",
         text="if not judged.kept:",
         without="if False:",
-        test="test_postgres_history.py::"
-        "test_a_file_that_takes_its_own_record_away_is_rolled_back",
+        test="test_postgres_history.py::test_a_file_that_takes_its_own_record_away_is_rolled_back",
     ),
     Guard(
         name="the lock must be held when a file is committed",
@@ -481,8 +477,7 @@ _TRANSACTIONAL = (
         module="postgres/commit.py",
         text='if reply.results[0].command_status != b"COMMIT":',
         without="if False:",
-        test="test_postgres_commit.py::"
-        "test_a_commit_that_is_answered_by_rollback_is_no_commit",
+        test="test_postgres_commit.py::test_a_commit_that_is_answered_by_rollback_is_no_commit",
     ),
     Guard(
         name="the server is asked when the answer to COMMIT is lost",
@@ -538,7 +533,6 @@ _FORGETTING = (
             test=_UNDONE,
         )
         for line, against in {
-            "RESET SESSION AUTHORIZATION": "the next file runs as another user",
             "RESET ALL": "settings of one file are those of the next",
             "CLOSE ALL": "a cursor that one file holds is met by the next",
             "UNLISTEN *": "the next file's session listens to what it did not ask for",
@@ -612,8 +606,7 @@ _STEPWISE = (
         module="postgres/stepwise.py",
         text=" or not judged.same_transaction or not judged.kept:",
         without=" or not judged.same_transaction:",
-        test="test_postgres_journal.py::"
-        "test_a_statement_whose_line_is_not_kept_is_rolled_back",
+        test="test_postgres_journal.py::test_a_statement_whose_line_is_not_kept_is_rolled_back",
     ),
     Guard(
         name="no statement begins when the lock was lost",
@@ -678,8 +671,7 @@ _STEPWISE = (
         module="postgres/stepwise.py",
         text="        if found.effect is Effect.UNKNOWN:\n",
         without="        if False:\n",
-        test="test_postgres_stepwise.py::"
-        "test_where_the_catalogue_cannot_tell_nothing_is_run_again",
+        test="test_postgres_stepwise.py::test_where_the_catalogue_cannot_tell_nothing_is_run_again",
     ),
     Guard(
         name="the process of a dead runner is outlived",
@@ -696,8 +688,7 @@ _STEPWISE = (
         module="postgres/stepwise.py",
         text="if row is None or row[0] != since:",
         without="if row is None:",
-        test="test_postgres_stepwise.py::"
-        "test_a_process_that_only_has_its_number_is_left_alone",
+        test="test_postgres_stepwise.py::test_a_process_that_only_has_its_number_is_left_alone",
     ),
     Guard(
         name="an invalid left-over is dropped",
@@ -714,8 +705,7 @@ _STEPWISE = (
         module="postgres/effects.py",
         text='if row["oid"] not in before["indexes"]',
         without="if True",
-        test="test_postgres_effects.py::"
-        "test_an_invalid_index_of_somebody_else_is_never_dropped",
+        test="test_postgres_effects.py::test_an_invalid_index_of_somebody_else_is_never_dropped",
     ),
     Guard(
         name="a DETACH that was cut off is finished",
@@ -757,8 +747,7 @@ _STEPWISE = (
         module="postgres/watching.py",
         text="if self._failed_looks >= _FAILED_LOOKS:",
         without="if False:",
-        test="test_postgres_watching.py::"
-        "test_a_backend_that_is_gone_is_noticed_at_the_third_look",
+        test="test_postgres_watching.py::test_a_backend_that_is_gone_is_noticed_at_the_third_look",
     ),
 )
 
