@@ -669,8 +669,8 @@ _STEPWISE = (
         name="what the catalogue cannot tell is not run again",
         against="a statement is run twice, by a guess",
         module="postgres/stepwise.py",
-        text="        if found.effect is Effect.UNKNOWN:\n",
-        without="        if False:\n",
+        text="if found.effect is Effect.UNKNOWN:\n            raise self._unknown(number)\n",
+        without="if False:\n            raise self._unknown(number)\n",
         test="test_postgres_stepwise.py::test_where_the_catalogue_cannot_tell_nothing_is_run_again",
     ),
     Guard(
