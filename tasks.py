@@ -254,10 +254,15 @@ def onboard(c: Context, json: bool = False) -> None:
     exit_with(verification.exit_code)
 
 
-@task(help={"args": "arguments for pytest, such as: tests/test_settings.py -x"})
-def test(c: Context, args: str = "") -> None:
+@task(
+    help={
+        "args": "arguments for pytest, such as: tests/test_settings.py -x",
+        "slow": "the long loops of faults, too",
+    }
+)
+def test(c: Context, args: str = "", slow: bool = False) -> None:
     """Run the tests; they never open DATABASE_URL."""
-    exit_with(report.run_tests(ROOT, args))
+    exit_with(report.run_tests(ROOT, args, slow=slow))
 
 
 @task

@@ -26,15 +26,20 @@ CHECKS: tuple[tuple[str, ...], ...] = (
 )
 
 
-def run_tests(root: Path, arguments: str = "") -> int:
-    """Run pytest in parallel, with nothing in its environment that names a database of a user."""
+def run_tests(root: Path, arguments: str = "", *, slow: bool = False) -> int:
+    """Run pytest in parallel, with nothing in its environment that names a database of a user.
+
+    Those that are marked slow, loops of faults mostly, run when `slow` or `arguments` say so.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
         if name not in _NOT_FOR_TESTS and not name.startswith("PG")
     }
     given = shlex.split(arguments)
-    command = [sys.executable, "-m", "pytest", *(given or ["--numprocesses", "auto"])]
+    quick = [] if slow else ["-m", "not slow"]
+    chosen = given or ["--numprocesses", "auto", *quick]
+    command = [sys.executable, "-m", "pytest", *chosen]
     return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
 
