@@ -1,10 +1,11 @@
 """How fast Headwater is, as ratios against a bare baseline measured in the same run.
 
-    python benchmarks/speed.py [--runs N]
+    python benchmarks/speed.py [--runs N] [WORD ...]
 
-Each ratio is that of the medians of N runs (7 by default), the two sides taken in turns, so that a
-machine whose speed changes slows both alike. The processes work on the private server of this
-checkout; the library on a database that is made for it and dropped.
+With words, only the comparisons whose name holds one of them are made. Each ratio is that of the
+medians of N runs (7 by default), the two sides taken in turns, so that a machine whose speed
+changes slows both alike. The processes work on the private server of this checkout; the library on
+a database that is made for it and dropped.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -32,11 +34,13 @@ from headwater.postgres.databases import create_database, drop_database
 from headwater.postgres.installation import installation
 from headwater.postgres.plan import make_plan
 from headwater.postgres.reset import reset
+from headwater.postgres.run import migrate
 from headwater.postgres.server import server_of, start
 from headwater.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "headwater_benchmark"
+FEW = 1_000
 FILES = 5_000
 
 Action = Callable[[], object]
@@ -50,12 +54,16 @@ class Comparison:
     ours: Action
     bare: Action
     target: float
+    before: Action = lambda: None
+    """What comes before each side, unmeasured."""
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--runs", type=int, default=7)
-    runs = max(arguments.parse_args().runs, 7)
+    arguments.add_argument("words", nargs="*")
+    given = arguments.parse_args()
+    runs = max(given.runs, 3)
     settings = load_settings(ROOT, environ={})
     access = start(server_of(ROOT))
     target = access.target(DATABASE, "benchmark")
@@ -65,7 +73,8 @@ def main() -> None:
         try:
             with tempfile.TemporaryDirectory() as folder, libpq_variables_hidden():
                 for comparison in comparisons(settings, target, Path(folder)):
-                    report(comparison, runs)
+                    if not given.words or any(word in comparison.name for word in given.words):
+                        report(comparison, runs)
         finally:
             drop_database(admin, DATABASE)
 
@@ -73,9 +82,10 @@ def main() -> None:
 def comparisons(settings: Settings, target: Target, work: Path) -> list[Comparison]:
     folder = read_folder(settings.migrations)
     script = work / "schema.sql"
-    script.write_bytes(bare_script(folder, settings))
-    many = many_files(work / "many")
+    script.write_bytes(schema_script(folder, settings))
+    many = write_many(work / "many", FILES)
     return [
+        *(comparisons_of_migrate(settings, target, work)),
         Comparison(
             name="library: reset ÷ the same drop and SQL through bare psycopg",
             ours=lambda: reset(target, read_folder(settings.migrations), settings),
@@ -109,11 +119,63 @@ def comparisons(settings: Settings, target: Target, work: Path) -> list[Comparis
     ]
 
 
+def comparisons_of_migrate(settings: Settings, target: Target, work: Path) -> list[Comparison]:
+    """Compare migrations that are applied one by one, each in its transaction and recorded."""
+    admin = start(server_of(ROOT)).target("postgres")
+    few, many = (write_many(work / f"migrations_{n}", n) for n in (FEW, FILES))
+    scripts = {folder: folder.with_suffix(".sql") for folder in (few, many)}
+    for folder, script in scripts.items():
+        script.write_text(bare_script(folder))
+
+    def prepare() -> None:
+        afresh(admin, target.database)
+
+    @cache
+    def applied_once() -> None:
+        prepare()
+        migrate(target, read_folder(many), settings)
+
+    def through_psql(folder: Path) -> None:
+        run([*psql(together=False), "-f", str(scripts[folder])], target)
+
+    return [
+        Comparison(
+            name=f"library: migrate {FEW:,} files ÷ the same through bare psycopg",
+            ours=lambda: migrate(target, read_folder(few), settings),
+            bare=lambda: bare_library(target, few),
+            target=0.85,
+            before=prepare,
+        ),
+        Comparison(
+            name=f"process: invoke migrate, {FEW:,} files ÷ psql -X -q",
+            ours=lambda: run(invoke("migrate"), target, few),
+            bare=lambda: through_psql(few),
+            target=1.1,
+            before=prepare,
+        ),
+        Comparison(
+            name=f"process: invoke migrate, {FILES:,} files ÷ psql -X -q",
+            ours=lambda: run(invoke("migrate"), target, many),
+            bare=lambda: through_psql(many),
+            target=0.95,
+            before=prepare,
+        ),
+        Comparison(
+            name=f"process: invoke migrate, {FILES:,} applied ÷ import invoke, psycopg",
+            ours=lambda: run(invoke("migrate"), target, many),
+            bare=lambda: run([sys.executable, "-c", "import invoke, psycopg"], target),
+            target=1.5,
+            before=applied_once,
+        ),
+    ]
+
+
 def report(comparison: Comparison, runs: int) -> None:
     """Run both sides in turns, once unmeasured, and print medians and ratio."""
     times: tuple[list[float], list[float]] = ([], [])
     for count in range(runs + 1):
         for action, found in zip((comparison.ours, comparison.bare), times, strict=True):
+            comparison.before()
             begun = time.perf_counter()
             action()
             if count:
@@ -129,7 +191,7 @@ def report(comparison: Comparison, runs: int) -> None:
 # --- the two sides ----------------------------------------------------------------------------
 
 
-def bare_script(folder: MigrationFolder, settings: Settings) -> bytes:
+def schema_script(folder: MigrationFolder, settings: Settings) -> bytes:
     names = ", ".join(settings.schemas)
     drop = f"drop schema if exists {names} cascade;\n"
     return "\n".join([drop, *(m.text for m in folder.migrations)]).encode()
@@ -140,7 +202,7 @@ def bare_reset(target: Target, script: bytes) -> None:
         connection.execute(script)
 
 
-def run(command: list[str], target: Target) -> None:
+def run(command: list[str], target: Target, migrations: Path | None = None) -> None:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
@@ -148,6 +210,8 @@ def run(command: list[str], target: Target) -> None:
         "PGDATABASE": "",
         "LD_LIBRARY_PATH": str(installation().folder / "lib"),
     }
+    if migrations is not None:
+        environment["HEADWATER_MIGRATIONS"] = str(migrations)
     if "psql" in command[0]:
         command = [*command, "-d", target.conninfo]
     subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
@@ -157,21 +221,10 @@ def invoke(*arguments: str) -> list[str]:
     return [str(Path(sys.executable).parent / "invoke"), *arguments]
 
 
-def psql() -> list[str]:
+def psql(*, together: bool = True) -> list[str]:
     program = installation().program("psql")
     own = str(program) if program.exists() else shutil.which("psql") or "psql"
-    return [own, "-X", "-q", "-1", "-v", "ON_ERROR_STOP=1"]
-
-
-def many_files(folder: Path) -> Path:
-    """Write many small migrations, one a day."""
-    folder.mkdir()
-    for number in range(FILES):
-        day = date(2010, 1, 1) + timedelta(days=number)
-        (folder / f"{day:%Y%m%d}_step_{number}.sql").write_text(
-            f"create table app.t_{number} (id bigint primary key, name text not null);\n"
-        )
-    return folder
+    return [own, "-X", "-q", *(["-1"] if together else []), "-v", "ON_ERROR_STOP=1"]
 
 
 def plan_all(folder: Path) -> None:
@@ -180,6 +233,95 @@ def plan_all(folder: Path) -> None:
     plan = make_plan(migrations, history)
     assert not plan.problems
     assert not plan.steps
+
+
+# --- many small migrations, and the bare ways to run the same ----------------------------------
+
+# One file in five may leave something in its session. The others define what needs no file of its
+# own on the server's disk: making those takes longer than all the rest, on either side.
+_FIRST = """\
+create schema app;
+create table app.events (id bigint primary key, name text not null);
+create function app.touch(n bigint) returns bigint language sql as 'select n + 1';
+"""
+
+_MAY_LEAVE_STATE = (
+    "do $$ begin perform app.touch({n}); end $$;\n",
+    "select app.touch({n});\n",
+    "set statement_timeout = '1min';\ncreate type app.kind_{n} as enum ('a', 'b');\n",
+)
+
+# In turns.
+_DEFINITIONS = (
+    "alter table app.events add column c_{n} text;\n",
+    "create view app.v_{n} as select id, name from app.events where id > {n};\n",
+    "comment on table app.events is 'changed by {n}';\n",
+    "create function app.f_{n}(x bigint) returns bigint language sql as 'select x + {n}';\n",
+)
+
+_HISTORY = """\
+create table public.schema_migrations (
+    version text primary key, checksum text not null, tokens text,
+    applied_at timestamptz not null default now(), applied_by text not null default current_user,
+    duration_ms bigint, out_of_order boolean not null default false,
+    how text not null default 'run'
+);
+"""
+
+_RECORD = "insert into public.schema_migrations (version, checksum) values ({}, {});\n"
+
+
+def write_many(folder: Path, count: int) -> Path:
+    """Write `count` small migrations, one a day."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        day = date(2000, 1, 1) + timedelta(days=number)
+        (folder / f"{day:%Y%m%d}_step_{number}.sql").write_text(_text(number))
+    return folder
+
+
+def _text(number: int) -> str:
+    if number == 0:
+        return _FIRST
+    group, place = divmod(number, 5)
+    if place == 0:
+        return _MAY_LEAVE_STATE[group % 3].format(n=number)
+    return _DEFINITIONS[place - 1].format(n=number)
+
+
+def bare_library(target: Target, folder: Path) -> None:
+    """Run the files and records through psycopg alone, a transaction each."""
+    with psycopg.connect(target.conninfo, autocommit=True) as connection:
+        connection.execute(_HISTORY.encode())
+        for path in sorted(folder.iterdir()):
+            text = path.read_bytes()
+            with connection.transaction():
+                connection.execute(text)
+                connection.execute(
+                    "insert into public.schema_migrations (version, checksum) values (%s, %s)",
+                    (path.stem, hashlib.sha256(text).hexdigest()),
+                )
+
+
+def bare_script(folder: Path) -> str:
+    """Give the files and records as one script for psql, a transaction each."""
+    parts = [_HISTORY]
+    for path in sorted(folder.iterdir()):
+        text = path.read_text()
+        checksum = hashlib.sha256(text.encode()).hexdigest()
+        values = _RECORD.format(f"'{path.stem}'", f"'{checksum}'")
+        parts.append(f"begin;\n{text}{values}commit;\n")
+    return "".join(parts)
+
+
+def afresh(admin: Target, database: str) -> None:
+    """Make the database anew, empty."""
+    with (
+        libpq_variables_hidden(),
+        psycopg.connect(admin.conninfo, autocommit=True) as connection,
+    ):
+        drop_database(connection, database)
+        create_database(connection, database)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,8 @@ FILES = {
 LEFT = (
     "select name, setting from pg_settings where source = 'session' "
     "and name not in ('application_name', 'client_encoding') "
-    "union all select locktype, objid::text from pg_locks where locktype = 'advisory'"
+    "union all select locktype, objid::text from pg_locks join pg_database d on d.oid = database "
+    "where locktype = 'advisory' and d.datname = current_database()"
 )
 
 

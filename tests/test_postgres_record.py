@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from psycopg import sql
 
 from headwater.model import How, Target
 from headwater.postgres.connect import connect
-from headwater.postgres.record import Judged, record
+from headwater.postgres.record import Judged, judge, record
 from headwater.postgres.wire import send
 from headwater.settings import Settings
 from tests.support import accepted_text, migrated, query, recorded
@@ -18,19 +17,19 @@ INIT = {"0000_init.sql": "create schema app;"}
 def judged(target: Target, settings: Settings, before: str, lock: str = "true") -> Judged:
     """Record a migration in a transaction of its own, and give what the server says of it."""
     with connect(target, purpose="test") as connection:
+        migration = accepted_text("select 1").migration
         message = record(
-            connection,
             settings,
-            accepted_text("select 1").migration,
+            migration,
             tokens="tok-1:x",
             out_of_order=True,
-            duration=sql.SQL("1 + 1"),
+            duration=b"1 + 1",
             how=How.MARKED,
-            lock=sql.SQL(lock),
+            lock=lock.encode(),
         )
         reply = send(connection, before.encode() + b";SET LOCAL search_path = '';" + message)
         assert reply.error is None
-        found = Judged.of(reply.row(-1))
+        found = judge(connection, settings, migration.version, reply, -1)
         assert send(connection, b"COMMIT").error is None
         return found
 
@@ -79,6 +78,31 @@ def test_a_record_in_no_plain_table_is_not_kept(
 ) -> None:
     migrated(target, settings, INIT)
     assert not judged(target, settings, f"BEGIN DEFERRABLE; {taken}").kept
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        (
+            "create rule r as on insert to schema_migrations do instead nothing;"
+            "drop rule r on schema_migrations"
+        ),
+        (
+            "create function f() returns trigger language plpgsql as 'begin return new; end';"
+            "create trigger t before insert on schema_migrations "
+            "for each row execute function f(); drop trigger t on schema_migrations"
+        ),
+    ],
+    ids=["rule", "trigger"],
+)
+def test_a_table_that_once_had_a_rule_or_a_trigger_keeps_its_records(
+    target: Target, settings: Settings, gone: str
+) -> None:
+    migrated(target, settings, INIT)
+    query(target, gone)
+    flags = "select relhasrules or relhastriggers from pg_class where relname = 'schema_migrations'"
+    assert query(target, flags) == [(True,)]
+    assert migrated(target, settings, INIT | {"0002_next.sql": "create table app.t ();"})
 
 
 @pytest.mark.parametrize("by", ["set role pg_monitor", "set session authorization pg_monitor"])

@@ -10,7 +10,8 @@
     │   └── PrivateServerError      the private server cannot be started
     ├── MigrationFailed        3    a statement failed; everything was rolled back
     ├── HalfDone               4    a no-transaction file stopped at a statement
-    ├── LockBusy               5    somebody else holds the lock; nothing changed
+    ├── LockBusy               5    somebody else holds the lock, or a lock that a file needs;
+                                    what it tried was rolled back
     └── OutcomeUnknown         6    the connection was lost and the server cannot be asked, or a
                                     journal does not say whether its statement was done
 
@@ -106,7 +107,10 @@ class HalfDone(HeadwaterError):
 
 
 class LockBusy(HeadwaterError):
-    """Somebody else holds the lock for longer than we may wait; nothing changed."""
+    """Somebody else holds a lock for longer than we may wait; what was tried was rolled back.
+
+    (The files before it in the same run stay applied.)
+    """
 
     code = "lock-busy"
     exit_code = 5

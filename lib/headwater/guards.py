@@ -595,9 +595,8 @@ _STEPWISE = (
         module="postgres/stepwise.py",
         text="        after += journal.writing("
         "self.connection, self.job.settings, self.version, number, step)\n"
-        "        after += judging(self.connection, self._is_noted(number), self.job.lock)\n",
-        without='        after += b"SELECT 1;"\n'
-        '        after += judging(self.connection, sql.SQL("true"), self.job.lock)\n',
+        "        after += judging(self._is_noted(number))\n",
+        without='        after += b"SELECT 1;"\n        after += judging(b"true")\n',
         test="test_postgres_run.py::test_it_stops_at_the_failed_statement_and_goes_on_there",
     ),
     Guard(

@@ -17,25 +17,29 @@ if TYPE_CHECKING:
 class Accepted:
     """A migration that may run, with its post-condition, sentence by sentence.
 
-    `parsed` is what the grammar made of its text; None where the same text, by its checksum, was
-    accepted before, and `known_tokens` stand in history: then it is parsed only when asked for.
+    What the grammar made of its text is not kept (a tree takes many times as much memory as the
+    text, and there may be thousands): it is parsed again when it is asked for. A text that was
+    accepted before, by its checksum, is not even parsed once: `known_tokens` stand in history.
     """
 
     migration: Migration
     sentences: tuple[Sentence, ...] = ()
-    parsed: Script | None = None
+    statements: int | None = None
+    """How many statements the grammar has found; None where it was not asked."""
     known_tokens: str = ""
 
     @cached_property
     def script(self) -> Script:
-        """Give the parsed text."""
-        if self.parsed is not None:
-            return self.parsed
+        """Give the parsed text; it stays until `let_go`."""
         from headwater.files.grammar import parse
 
         return parse(self.migration.text)
 
-    @property
+    @cached_property
     def tokens(self) -> str:
         """Give the checksum of the tokens."""
         return self.known_tokens or self.script.token_checksum
+
+    def let_go(self) -> None:
+        """Forget the parsed text."""
+        self.__dict__.pop("script", None)

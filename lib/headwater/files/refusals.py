@@ -45,7 +45,7 @@ def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
         findings += read.findings
     if findings:
         return tuple(findings)
-    return Accepted(migration=migration, parsed=script, sentences=sentences)
+    return Accepted(migration=migration, statements=len(script.statements), sentences=sentences)
 
 
 def check_all(migrations: Iterable[Migration]) -> tuple[tuple[Accepted, ...], tuple[Finding, ...]]:

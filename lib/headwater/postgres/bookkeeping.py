@@ -140,18 +140,18 @@ def _record(
 ) -> None:
     statements = journal.forget_steps(connection, settings, file.migration.version)
     statements += record.record(
-        connection,
         settings,
         file.migration,
         tokens=file.tokens,
         out_of_order=late,
-        duration=sql.NULL,
+        duration=b"NULL",
         how=how,
     )
     reply = send(connection, statements)
-    if reply.error is not None:
+    if reply.error is not None and not record.is_replaced(reply.error):
         raise reply.error
-    if not record.Judged.of(reply.row(-1)).kept:
+    version = file.migration.version
+    if reply.error or not record.judge(connection, settings, version, reply, -1).kept:
         raise HistoryError(
             f"{file.migration.version}: {record.NOT_KEPT}; nothing was changed",
             hint="a rule or a trigger of the table took it away: remove that",

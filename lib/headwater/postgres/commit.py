@@ -56,24 +56,28 @@ class Pending:
     notify: Notify
 
 
-def commit(connection: Connection, pending: Pending, *, tick: Tick | None = None) -> None:
-    """Commit, and return only when that is known.
+def commit(
+    connection: Connection, pending: Pending, *, then: bytes = b"", tick: Tick | None = None
+) -> bool:
+    """Commit, and return only when that is known; say whether `then`, sent with it, succeeded.
 
+    (It is a transaction of its own. After a loss it did not.)
     Raises psycopg.Error when the server refused (it was rolled back), NotCommitted when the
     connection was lost and it was rolled back, OutcomeUnknown when nobody can say.
     """
-    reply = send(connection, b"COMMIT", tick=tick)
-    if reply.error is None:
+    reply = send(connection, b"COMMIT;" + then, tick=tick)
+    if reply.error is None or reply.succeeded:
         # A transaction that has failed answers COMMIT by ROLLBACK, and that is no error.
         if reply.results[0].command_status != b"COMMIT":
             raise psycopg.errors.InFailedSqlTransaction("COMMIT was answered by ROLLBACK")
-        return
+        return reply.error is None
     if not reply.lost:
         raise reply.error
     connection.close()
     pending.notify(Said(message=f"{pending.what}: the connection was lost; asking the server"))
     if not _was_committed(pending, reply.error):
         raise NotCommitted(reply.error) from reply.error
+    return False
 
 
 def _was_committed(pending: Pending, lost: psycopg.Error) -> bool:

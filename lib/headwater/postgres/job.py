@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import pq, sql
+from psycopg import pq
 
 from headwater.model import Migration, Notify, Target, ignore
 from headwater.postgres import record
 from headwater.postgres.connect import Connection, connect, pin, pins
-from headwater.postgres.lock import held_by
-from headwater.postgres.session import Residue, forgetting
+from headwater.postgres.session import Residue, Traces, forgetting, traces_of
 from headwater.postgres.translate import translated
 from headwater.postgres.watching import Look, Watcher
 from headwater.postgres.wire import send
@@ -24,11 +25,6 @@ from headwater.settings_forms import milliseconds
 
 if TYPE_CHECKING:
     from headwater.files.accepted import Accepted
-
-SERVER_DURATION = sql.SQL(
-    "pg_catalog.round(extract(epoch FROM pg_catalog.clock_timestamp() - "
-    "pg_catalog.statement_timestamp()) * 1000)::bigint"
-)
 
 
 def lock_timeout_of(migration: Migration, settings: Settings) -> int:
@@ -43,6 +39,10 @@ def lock_timeout_of(migration: Migration, settings: Settings) -> int:
 # the lock hears of hardly anything else, so that a sound run does not wait for this.
 _WORDS_TO_END_S = 0.1
 
+# For how long an answer on the connection of the lock counts as a proof that it stands. (Two runs
+# at once could not record one file twice even so: the second would find the record of the first.)
+_PROOF_S = 1.0
+
 
 # --- sessions ---------------------------------------------------------------------------------
 
@@ -55,7 +55,8 @@ class Sessions:
     stack: ExitStack
     lock: Connection | None = None
     """The connection that holds the lock; None where the caller looks after it."""
-    lock_pid: int = 0
+    proved_at: float = field(default_factory=time.monotonic)
+    """When the server was last seen to answer on the connection of the lock."""
     connection: Connection | None = None
     pid: int = 0
     """The backend of `connection`, as the server knows it (a pooler gives another number)."""
@@ -79,8 +80,8 @@ class Sessions:
     def lock_is_held(self) -> bool:
         """Say whether the connection of the lock stands: without it another runner may begin.
 
-        Costs no round trip: a server that ends a session says so, and that can be read. What has
-        vanished without a word is found by the server, when the record is judged.
+        A server that ends a session says so, and that is read without a round trip. What vanishes
+        without a word is found by asking, at least once in `_PROOF_S`.
         """
         if self.lock is None:
             return True
@@ -90,6 +91,9 @@ class Sessions:
             while select.select([self.lock.fileno()], [], [], patience_s)[0]:
                 self.lock.pgconn.consume_input()
                 patience_s = _WORDS_TO_END_S
+            if time.monotonic() - self.proved_at > _PROOF_S:
+                self.lock.execute("SELECT")
+                self.proved_at = time.monotonic()
         except (psycopg.Error, OSError, ValueError):
             return False
         return not self.lock.closed and self.lock.pgconn.status == pq.ConnStatus.OK
@@ -100,18 +104,35 @@ class Sessions:
         """Look after the statement that runs on the session, by way of the lock's connection."""
         return Watcher(target=self.target, pid=self.pid, lock=self.lock, seen=seen, pause_s=pause_s)
 
-    def forget(self, file: Accepted) -> None:
+    def forgetting(self, job: Job) -> bytes:
+        """Give the statements that clean the session behind a file, to be sent with its COMMIT.
+
+        Empty where there is nothing to clean, or where the database must be asked first.
+        """
+        self.residue.note(job.traces)
+        if not self.residue.is_known or self.connection is None:
+            return b""
+        if self.residue.is_clean_behind(job.traces) or not self._can_be_cleaned(job):
+            return b""
+        return forgetting(self.connection, self.lock_timeout_ms)
+
+    def forget(self, job: Job) -> None:
         """Make sure that the next file finds nothing of this one: clean the session, or end it."""
-        if self.connection is None:
+        self.residue.note(job.traces)
+        if self.connection is None or self.connection.closed:
             return
-        self.residue.note(self.connection, file)
-        if self.residue.is_clean_behind(file):
+        if not self.residue.is_known:
+            self.residue.ask(self.connection, job.settings)
+        if self.residue.is_clean_behind(job.traces):
             return
-        if self.residue.can_be_removed(file):
+        if self._can_be_cleaned(job):
             reply = send(self.connection, forgetting(self.connection, self.lock_timeout_ms))
             if reply.error is None:
                 return
         self.discard()
+
+    def _can_be_cleaned(self, job: Job) -> bool:
+        return self.residue.can_be_removed(job.migration)
 
     def discard(self) -> None:
         """Close the connection: the next file gets another one."""
@@ -130,14 +151,13 @@ def backend_of(connection: Connection) -> int:
 def sessions(target: Target, lock: Connection | None) -> Generator[Sessions]:
     """Open connections as they are needed, and close the last one."""
     with ExitStack() as stack:
-        lock_pid = backend_of(lock) if lock is not None else 0
-        yield Sessions(target=target, stack=stack, lock=lock, lock_pid=lock_pid)
+        yield Sessions(target=target, stack=stack, lock=lock)
 
 
 # --- the file ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One accepted file that is to be run, with what its record and its errors need."""
 
@@ -146,8 +166,8 @@ class Job:
     out_of_order: bool = False
     done: int = 0
     """How many files were applied before it in this run."""
-    lock_pid: int = 0
-    """The backend that holds the lock; 0 where the caller looks after it."""
+    upcoming: Job | None = None
+    """The one that runs on the session behind it."""
     notify: Notify = ignore
 
     @property
@@ -155,34 +175,34 @@ class Job:
         """Give the migration."""
         return self.file.migration
 
-    @property
-    def lock(self) -> sql.Composable:
-        """Give the expression that says whether the lock is held."""
-        if not self.lock_pid:
-            return sql.SQL("true")
-        return held_by(self.lock_pid, self.settings.lock_key)
+    def prepare_upcoming(self) -> None:
+        """Read what is needed of the next file, while the server works on this one."""
+        if self.upcoming is not None:
+            _ = self.upcoming.file.tokens, self.upcoming.traces
 
-    def record(self, connection: Connection, duration: sql.Composable = SERVER_DURATION) -> bytes:
-        """Give the statements that record the file and judge it, whatever it did to its session."""
-        return CLEAR_THE_WAY + record.record(
-            connection,
+    @cached_property
+    def traces(self) -> Traces:
+        """Give what it may leave behind."""
+        return traces_of(self.file, self.settings)
+
+    def record(
+        self, duration: bytes = record.SERVER_DURATION, *, spares_history: bool = False
+    ) -> bytes:
+        """Give the statements that record the file as ourselves, whatever role it has taken."""
+        return _AS_OURSELVES + record.record(
             self.settings,
             self.migration,
             tokens=self.file.tokens,
             out_of_order=self.out_of_order,
             duration=duration,
-            lock=self.lock,
+            table_is_plain=spares_history,
         )
 
 
-# The file may have changed the role and the search_path. With an empty one only pg_catalog is
-# searched, and no object of somebody's schema can stand in for a function or an operator.
-CLEAR_THE_WAY = b"RESET SESSION AUTHORIZATION; RESET ROLE; SET LOCAL search_path = '';\n"
+_AS_OURSELVES = b"RESET SESSION AUTHORIZATION; RESET ROLE;\n"
 
 
 def begin_afresh(connection: Connection, job: Job) -> bytes:
     """Give what makes a post-condition mean the same, whatever its file did to the session."""
     lock_timeout_ms = lock_timeout_of(job.migration, job.settings)
-    return b"RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL;\n" + pins(
-        connection, lock_timeout_ms=lock_timeout_ms
-    )
+    return _AS_OURSELVES + b"RESET ALL;\n" + pins(connection, lock_timeout_ms=lock_timeout_ms)

@@ -13,7 +13,6 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 
 import psycopg
-from psycopg import sql
 
 from headwater.errors import LockBusy
 from headwater.model import Notify, Said, Target, ignore
@@ -78,7 +77,8 @@ def _wait_for_lock(
             raise LockBusy(
                 f"another runner works on {target}",
                 detail=_holder(connection, settings.lock_key),
-                hint="try again when it is done, or wait longer: HEADWATER_WAIT_LOCK=10min",
+                hint="try again when it is done; to wait longer: invoke migrate --wait-lock 10min, "
+                "or HEADWATER_WAIT_LOCK=10min for every task",
             )
         if not told:
             notify(Said(message=f"waiting for {_holder(connection, settings.lock_key)}"))
@@ -95,16 +95,6 @@ def _leave_nothing(connection: Connection) -> None:
     """
     with suppress(psycopg.Error):
         connection.execute("DISCARD ALL")
-
-
-def held_by(pid: int, key: int) -> sql.Composable:
-    """Give the expression that says whether a backend holds the lock; search_path is empty."""
-    return sql.SQL(
-        "EXISTS (SELECT FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted "
-        "AND pid = {} AND objsubid = 1 AND classid = {}::oid AND objid = {}::oid "
-        "AND database = (SELECT oid FROM pg_catalog.pg_database "
-        "WHERE datname = pg_catalog.current_database()))"
-    ).format(*map(sql.Literal, (pid, key >> 32 & 0xFFFFFFFF, key & 0xFFFFFFFF)))
 
 
 # Who may stand in the way now: sessions inside a transaction that hold locks on tables. Asked after

@@ -44,24 +44,16 @@ def _run_all(
     newest = max(
         (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
     )
-    for index, file in enumerate(accepted, start=1):
-        migration = file.migration
+    for job in _jobs(accepted, settings, newest, notify):
         if not session.lock_is_held():
             raise LockBusy(
                 "the connection that held the lock was lost; another runner may have begun",
-                detail=f"applied in this run: {index - 1} of {len(accepted)}",
+                detail=f"applied in this run: {job.done} of {len(accepted)}",
                 hint="run the same command again: it goes on where this one stopped",
             )
-        notify(Started(version=migration.version, index=index, total=len(accepted)))
-        job = Job(
-            file=file,
-            settings=settings,
-            out_of_order=migration.prefix < newest,
-            done=index - 1,
-            lock_pid=session.lock_pid,
-            notify=notify,
-        )
-        run = run_in_transaction if migration.transactional else run_without_transaction
+        version = job.migration.version
+        notify(Started(version=version, index=job.done + 1, total=len(accepted)))
+        run = run_in_transaction if job.migration.transactional else run_without_transaction
         try:
             result = run(job, session)
         except TargetError as error:
@@ -69,10 +61,29 @@ def _run_all(
             if told is error:
                 raise
             raise told from error
-        if index < len(accepted):
-            session.forget(file)
+        if not job.migration.transactional:
+            session.forget(job)
+        job.file.let_go()
         notify(Finished(result=result))
         yield result
+
+
+def _jobs(
+    accepted: Sequence[Accepted], settings: Settings, newest: str, notify: Notify
+) -> Iterator[Job]:
+    """Give the job of each file in order, each with the one behind it."""
+    jobs = list[Job]()
+    for index, file in reversed([*enumerate(accepted)]):
+        job = Job(
+            file=file,
+            settings=settings,
+            out_of_order=file.migration.prefix < newest,
+            done=index,
+            upcoming=jobs[-1] if jobs else None,
+            notify=notify,
+        )
+        jobs.append(job)
+    return reversed(jobs)
 
 
 def _not_begun(job: Job, error: TargetError) -> HeadwaterError:

@@ -36,7 +36,7 @@ from headwater.postgres.job import Job, Sessions, lock_timeout_of
 from headwater.postgres.journal import Step
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, patiently
-from headwater.postgres.record import NOT_KEPT, Judged, judging
+from headwater.postgres.record import NOT_KEPT, Judged, judge, judging
 from headwater.postgres.sentences import first_broken
 from headwater.postgres.session import sets_the_session
 from headwater.postgres.transaction import BEGIN, PATIENCE, roll_back, savepoint_name
@@ -149,7 +149,7 @@ class _Run:
         before = BEGIN + b" SAVEPOINT %s;\n" % name
         after = b"\n;RELEASE %s;\n" % name + _AS_OURSELVES
         after += journal.writing(self.connection, self.job.settings, self.version, number, step)
-        after += judging(self.connection, self._is_noted(number), self.job.lock)
+        after += judging(self._is_noted(number))
         with self.session.watch() as watcher:
             try:
                 message = before + statement.text.encode() + after
@@ -181,16 +181,20 @@ class _Run:
         expected = _STATEMENTS_AROUND + 1
         if reply.succeeded != expected or not judged.same_transaction or not judged.kept:
             raise self._interrupted(number, f"statement {number} did not run in its transaction")
-        if not judged.locked:
+        if not self.session.lock_is_held():
             raise self._interrupted(number, "the lock was lost")
 
-    def _is_noted(self, number: int) -> sql.Composable:
-        return sql.SQL(
-            "(SELECT count(*) FROM {} WHERE version = {} AND step = {} AND state = 'done') = 1"
-        ).format(
-            history.table(self.job.settings, "_steps"),
-            sql.Literal(self.version),
-            sql.Literal(number),
+    def _is_noted(self, number: int) -> bytes:
+        return (
+            sql.SQL(
+                "(SELECT count(*) FROM {} WHERE version = {} AND step = {} AND state = 'done') = 1"
+            )
+            .format(
+                history.table(self.job.settings, "_steps"),
+                sql.Literal(self.version),
+                sql.Literal(number),
+            )
+            .as_bytes(self.connection)
         )
 
     def _pending(self, number: int, judged: Judged) -> Pending:
@@ -478,16 +482,16 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
             detail=f"{broken.source}\n{done}",
             hint="make it true, or mend the post-condition; the same command asks again",
         )
-    # Behind the record, which has emptied search_path.
-    forget = journal.forget_steps(connection, job.settings, migration.version)
+    forget = b"SET LOCAL search_path = '';\n"
+    forget += journal.forget_steps(connection, job.settings, migration.version)
     try:
         with session.watch() as watcher:
-            message = BEGIN + job.record(connection, sql.Literal(elapsed)) + forget
+            message = BEGIN + job.record(b"%d" % elapsed) + forget
             reply = send(connection, message, tick=watcher.tick)
             if reply.error is not None:
                 raise reply.error
-            judged = Judged.of(reply.row(-2))
-            if not (judged.kept and judged.same_transaction and judged.locked):
+            judged = judge(connection, job.settings, migration.version, reply, index=-3)
+            if not (judged.kept and judged.same_transaction and session.lock_is_held()):
                 raise psycopg.DataError(NOT_KEPT)
             commit(connection, _pending_record(job, session, judged), tick=watcher.tick)
     except (psycopg.Error, NotCommitted) as error:

@@ -1,6 +1,6 @@
 """A transactional file: sent whole, as one message, with its record inside the transaction.
 
-    BEGIN; SAVEPOINT random; FILE; RELEASE random; record; judge        COMMIT
+    BEGIN; SAVEPOINT random; FILE; RELEASE random; record        COMMIT
 
 The grammar has refused every statement that could end the transaction. Behind it stand three
 guards, judged before COMMIT is sent: the savepoint, whose name no file can know; that the
@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
-from psycopg import sql
 
 from headwater.errors import HeadwaterError, LockBusy, MigrationFailed
 from headwater.model import Migration, MigrationResult, Said
@@ -29,7 +28,7 @@ from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, begin_afresh, lock_timeout_of
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, Patience, patiently
-from headwater.postgres.record import NOT_KEPT, Judged
+from headwater.postgres.record import NOT_KEPT, Judged, is_replaced, judge
 from headwater.postgres.sentences import first_broken
 from headwater.postgres.ticking import Tick
 from headwater.postgres.translate import Place, advice, facts, place_of_error
@@ -82,9 +81,12 @@ def _try_in_transaction(job: Job, session: Sessions, seen: list[str]) -> Migrati
     )
     with session.watch() as watcher:
         try:
-            ran = run_with_record(connection, job, message, tick=watcher.tick)
-            pending = _pending(job, session, ran.judged)
-            commit(connection, pending, tick=watcher.tick)
+            spared = session.residue.spares_history(job.traces)
+            ran = run_with_record(
+                connection, job, message, spares_history=spared, tick=watcher.tick
+            )
+            _require_lock(job, session)
+            _commit(job, session, ran.judged, watcher.tick)
         except (ConnectionLost, NotCommitted) as failure:
             connection.close()
             raise MigrationFailed(
@@ -107,6 +109,28 @@ def _try_in_transaction(job: Job, session: Sessions, seen: list[str]) -> Migrati
         duration_ms=round((time.monotonic() - begun) * 1_000),
         statements=ran.statements,
     )
+
+
+def _require_lock(job: Job, session: Sessions) -> None:
+    if not session.lock_is_held():
+        raise LockBusy(
+            f"{job.migration.version}.sql: the lock was lost while it ran; "
+            "another runner may have begun",
+            detail="the file was rolled back",
+            hint="run the same command again: it goes on where this one stopped",
+        )
+
+
+def _commit(job: Job, session: Sessions, judged: Judged, tick: Tick) -> None:
+    """Commit, and in the same message clean the session for the next file, where that is known."""
+    assert session.connection is not None
+    forgetting = session.forgetting(job) if job.upcoming else b""
+    pending = _pending(job, session, judged)
+    cleaned = commit(session.connection, pending, then=forgetting, tick=tick)
+    if not cleaned:
+        session.discard()
+    elif job.upcoming and not forgetting:
+        session.forget(job)
 
 
 def _pending(job: Job, session: Sessions, judged: Judged) -> Pending:
@@ -136,21 +160,24 @@ def run_with_record(
     message: Message,
     *,
     then: bytes = b"",
+    spares_history: bool = False,
     tick: Tick | None = None,
 ) -> Ran:
     """Send a file and its record, then `then`; with a post-condition, ask it in between.
 
+    `spares_history` says that neither the file nor what it runs can have changed that table.
     Raises unless the file may be committed: every guard has been asked.
     """
     if not job.file.sentences:
-        return message.send(connection, then=job.record(connection), last=then, tick=tick)
+        record = job.record(spares_history=spares_history)
+        return message.send(connection, then=record, last=then, tick=tick)
     begun = time.monotonic()
     statements = message.send_file(connection, then=begin_afresh(connection, job), tick=tick)
     require_sentences(connection, job.file.sentences, job.migration)
-    elapsed = sql.Literal(round((time.monotonic() - begun) * 1_000))
-    reply = send(connection, job.record(connection, elapsed) + then, tick=tick)
+    elapsed = b"%d" % round((time.monotonic() - begun) * 1_000)
+    reply = send(connection, job.record(elapsed, spares_history=spares_history) + then, tick=tick)
     message.require_success(reply, offset=0)
-    return Ran(statements=statements, judged=message.judged(reply, last=then))
+    return Ran(statements=statements, judged=message.judged(connection, reply, last=then))
 
 
 def savepoint_name() -> bytes:
@@ -195,7 +222,8 @@ class Message:
         """Send it, its record `then` and `last` behind it, and judge what the server did."""
         reply = self._sent(connection, then + last, tick)
         return Ran(
-            statements=self._counted(reply, then + last), judged=self.judged(reply, last=last)
+            statements=self._counted(reply, then + last),
+            judged=self.judged(connection, reply, last=last),
         )
 
     def send_file(self, connection: Connection, *, then: bytes, tick: Tick | None) -> int:
@@ -205,7 +233,8 @@ class Message:
     def _sent(self, connection: Connection, then: bytes, tick: Tick | None) -> Reply:
         # A line of its own: the file may end in a comment, and without a semicolon.
         text = self.job.migration.text.encode() + b"\n;\n"
-        reply = send(connection, self.before + text + self.after + then, tick=tick)
+        message = self.before + text + self.after + then
+        reply = send(connection, message, meanwhile=self.job.prepare_upcoming, tick=tick)
         self.require_success(reply, offset=len(self.before))
         return reply
 
@@ -215,33 +244,34 @@ class Message:
         (A file that is known by its checksum was counted when it ran first.)
         """
         count = reply.succeeded - self.statements_before - _statements_in(self.after + then)
-        parsed = self.job.file.parsed
-        if parsed is not None and count != len(parsed.statements):
+        expected = self.job.file.statements
+        if expected is not None and count != expected:
             raise MigrationFailed(
                 f"{self.job.migration.version}.sql: the server ran {count} statements, "
-                f"and the file holds {len(parsed.statements)}",
+                f"and the file holds {expected}",
                 hint="it was rolled back; please report the file as a bug of Headwater",
             )
         return count
 
-    def judged(self, reply: Reply, *, last: bytes) -> Judged:
+    def judged(self, connection: Connection, reply: Reply, *, last: bytes) -> Judged:
         """Read what the server says of the record; raise unless it may be committed."""
-        judged = Judged.of(reply.row(-1 - _statements_in(last)))
-        name = f"{self.job.migration.version}.sql"
+        version = self.job.migration.version
+        judged = judge(
+            connection, self.job.settings, version, reply, index=-1 - _statements_in(last)
+        )
+        name = f"{version}.sql"
         if not judged.same_transaction:
             raise _transaction_gone(name)
         if not judged.kept:
-            raise MigrationFailed(
-                f"{name}: {NOT_KEPT}; a rule, a trigger or the file took it away",
-                hint=_after_failure(self.job),
-            )
-        if not judged.locked:
-            raise LockBusy(
-                f"{name}: the lock was lost while it ran; another runner may have begun",
-                detail="the file was rolled back",
-                hint="run the same command again: it goes on where this one stopped",
-            )
+            raise self._not_kept()
         return judged
+
+    def _not_kept(self) -> MigrationFailed:
+        return MigrationFailed(
+            f"{self.job.migration.version}.sql: {NOT_KEPT}; a rule, a trigger or the file took it "
+            "away",
+            hint=_after_failure(self.job),
+        )
 
     def require_success(self, reply: Reply, *, offset: int) -> None:
         """Raise what a reply means: ConnectionLost, a lock that was not to be had, a failure."""
@@ -254,7 +284,7 @@ class Message:
         script = self.job.file.script
         index = reply.succeeded - self.statements_before if offset else len(script.statements)
         if index >= len(script.statements):
-            raise self.failure_behind(reply.error)
+            raise self._not_kept() if is_replaced(reply.error) else self.failure_behind(reply.error)
         name = f"{self.job.migration.version}.sql"
         place = place_of_error(reply.error, script, name, index=index, offset=offset)
         raise failed(reply.error, place, self.job)
