@@ -87,7 +87,9 @@ def migrated(target: Target, settings: Settings, files: dict[str, str]) -> list[
 
 def accepted_unread(migrations: Iterable[Migration]) -> tuple[Accepted, ...]:
     """Accept migrations without the refusals: what the guards behind them must stop."""
-    return tuple(Accepted(migration=m, statements=len(parse(m.text).statements)) for m in migrations)
+    return tuple(
+        Accepted(migration=m, statements=len(parse(m.text).statements)) for m in migrations
+    )
 
 
 def accepted_text(text: str) -> Accepted:

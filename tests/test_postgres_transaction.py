@@ -9,7 +9,6 @@ import pytest
 
 from headwater.errors import LockBusy, MigrationFailed
 from headwater.files.accepted import Accepted
-from headwater.files.grammar import parse
 from headwater.model import Event, Finished, Migration, Started, Target
 from headwater.postgres import run as runner
 from headwater.postgres import transaction
@@ -59,9 +58,7 @@ def test_the_server_must_find_as_many_statements_as_the_grammar(
     target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def one_missed(migrations: Iterable[Migration]) -> tuple[Accepted, ...]:
-        return tuple(
-            Accepted(migration=m, parsed=parse(m.text.partition(";")[0])) for m in migrations
-        )
+        return tuple(Accepted(migration=m, statements=1) for m in migrations)
 
     monkeypatch.setattr(runner, "accept", one_missed)
     files = {"0001_a.sql": "create schema app; create table app.b ();"}

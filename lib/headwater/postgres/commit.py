@@ -18,7 +18,7 @@ from headwater.model import Notify, Said, Target
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.ticking import Tick
 from headwater.postgres.translate import translated
-from headwater.postgres.wire import send
+from headwater.postgres.wire import Reply, send
 
 # How long to ask for a server that does not answer, and for one that says "in progress": its
 # backend notices after client_connection_check_interval that nobody listens.
@@ -56,28 +56,45 @@ class Pending:
     notify: Notify
 
 
-def commit(
-    connection: Connection, pending: Pending, *, then: bytes = b"", tick: Tick | None = None
-) -> bool:
-    """Commit, and return only when that is known; say whether `then`, sent with it, succeeded.
+def commit(connection: Connection, pending: Pending, *, tick: Tick | None = None) -> None:
+    """Commit, and return only when that is known.
 
-    (It is a transaction of its own. After a loss it did not.)
     Raises psycopg.Error when the server refused (it was rolled back), NotCommitted when the
     connection was lost and it was rolled back, OutcomeUnknown when nobody can say.
     """
-    reply = send(connection, b"COMMIT;" + then, tick=tick)
-    if reply.error is None or reply.succeeded:
-        # A transaction that has failed answers COMMIT by ROLLBACK, and that is no error.
-        if reply.results[0].command_status != b"COMMIT":
+    reply = send(connection, b"COMMIT", tick=tick)
+    if reply.error is None:
+        if not says_committed(reply):
             raise psycopg.errors.InFailedSqlTransaction("COMMIT was answered by ROLLBACK")
-        return reply.error is None
+        return
     if not reply.lost:
         raise reply.error
     connection.close()
+    require_committed(pending, reply.error)
+
+
+def says_committed(reply: Reply) -> bool:
+    """Say whether the first result of a reply answers COMMIT as it should.
+
+    (A transaction that has failed answers it by ROLLBACK, and that is no error.)
+    """
+    return reply.succeeded > 0 and reply.results[0].command_status == b"COMMIT"
+
+
+def require_committed(pending: Pending, lost: psycopg.Error) -> None:
+    """Ask the server, after the connection was lost around COMMIT.
+
+    Raises NotCommitted when it was rolled back, OutcomeUnknown when nobody can say.
+    """
     pending.notify(Said(message=f"{pending.what}: the connection was lost; asking the server"))
-    if not _was_committed(pending, reply.error):
-        raise NotCommitted(reply.error) from reply.error
-    return False
+    if not _was_committed(pending, lost):
+        raise NotCommitted(lost) from lost
+
+
+def is_committed(connection: Connection, pending: Pending) -> bool:
+    """Say whether it is committed by now, from another session; its search_path is empty."""
+    row = connection.execute(_STATUS, {"transaction": pending.transaction}).fetchone()
+    return row == ("committed",)
 
 
 def _was_committed(pending: Pending, lost: psycopg.Error) -> bool:

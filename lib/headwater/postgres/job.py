@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import psycopg
 from psycopg import pq
 
-from headwater.model import Migration, Notify, Target, ignore
+from headwater.model import Finished, Migration, MigrationResult, Notify, Target, ignore
 from headwater.postgres import record
+from headwater.postgres.commit import Pending, is_committed
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.session import Residue, Traces, forgetting, traces_of
 from headwater.postgres.translate import translated
@@ -39,6 +40,9 @@ def lock_timeout_of(migration: Migration, settings: Settings) -> int:
 # the lock hears of hardly anything else, so that a sound run does not wait for this.
 _WORDS_TO_END_S = 0.1
 
+# When to ask for the end of a COMMIT that travels with a file, in seconds of waiting for that file.
+_LOOK_S = 0.2
+
 # For how long an answer on the connection of the lock counts as a proof that it stands. (Two runs
 # at once could not record one file twice even so: the second would find the record of the first.)
 _PROOF_S = 1.0
@@ -62,6 +66,10 @@ class Sessions:
     """The backend of `connection`, as the server knows it (a pooler gives another number)."""
     lock_timeout_ms: int = -1
     residue: Residue = field(default_factory=Residue)
+    deferred: Deferred | None = None
+    """The file before, when it is still to be committed, with the next message."""
+    results: list[MigrationResult] = field(default_factory=list)
+    """Of the files that are applied, in order."""
 
     def for_file(self, lock_timeout_ms: int) -> Connection:
         """Give a pinned connection on which no earlier file has left anything."""
@@ -104,16 +112,33 @@ class Sessions:
         """Look after the statement that runs on the session, by way of the lock's connection."""
         return Watcher(target=self.target, pid=self.pid, lock=self.lock, seen=seen, pause_s=pause_s)
 
-    def forgetting(self, job: Job) -> bytes:
-        """Give the statements that clean the session behind a file, to be sent with its COMMIT.
+    def finish(self, job: Job, result: MigrationResult) -> None:
+        """Tell that a file is applied."""
+        job.file.let_go()
+        self.results.append(result)
+        job.notify(Finished(result=result))
 
-        Empty where there is nothing to clean, or where the database must be asked first.
+    def look_after_deferred(self, waited_s: float) -> None:
+        """Tell of the file before as soon as it is committed, when this one takes its time."""
+        if self.deferred is None or self.lock is None or waited_s < _LOOK_S:
+            return
+        with suppress(psycopg.Error):
+            if not self.deferred.finished and is_committed(self.lock, self.deferred.pending):
+                self.deferred.finished = True
+                self.finish(self.deferred.job, self.deferred.result)
+
+    def cleaning(self, job: Job) -> bytes | None:
+        """Give the statements that clean the session behind a file; empty: nothing is left.
+
+        None where the database must be asked first, or the session must be replaced.
         """
         self.residue.note(job.traces)
         if not self.residue.is_known or self.connection is None:
+            return None
+        if self.residue.is_clean_behind(job.traces):
             return b""
-        if self.residue.is_clean_behind(job.traces) or not self._can_be_cleaned(job):
-            return b""
+        if not self._can_be_cleaned(job):
+            return None
         return forgetting(self.connection, self.lock_timeout_ms)
 
     def forget(self, job: Job) -> None:
@@ -138,6 +163,28 @@ class Sessions:
         """Close the connection: the next file gets another one."""
         self.stack.close()
         self.connection = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Deferred:
+    """A file that ran and was judged, and is committed by the message of the next one.
+
+    Together with what cleans the session behind it: that saves a round trip.
+    """
+
+    job: Job
+    result: MigrationResult
+    pending: Pending
+    cleaning: bytes
+    finished: bool = False
+    """Whether it is known to be committed, and was told."""
+
+    @property
+    def message(self) -> bytes:
+        """Give what is sent in front of the next file."""
+        # In a transaction of its own: what comes behind would otherwise be drawn into the next one.
+        between = b"BEGIN;\n" + self.cleaning + b"COMMIT;\n" if self.cleaning else b""
+        return b"COMMIT;\n" + between
 
 
 def backend_of(connection: Connection) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from headwater.errors import HeadwaterError, LockBusy, MigrationFailed, TargetError
 from headwater.files.accepted import Accepted
-from headwater.model import Finished, MigrationResult, Notify, Plan, Started, Target
+from headwater.model import MigrationResult, Notify, Plan, Started, Target
 from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, sessions
 from headwater.postgres.stepwise import require_resumable, run_without_transaction
@@ -30,42 +30,37 @@ def run_all(  # noqa: PLR0913 - each is named by its caller
     a failure, those before it stay applied.
     """
     require_resumable(connection, settings, accepted)
-    with sessions(target, lock) as session:
-        return tuple(_run_all(session, plan, accepted, settings, notify))
-
-
-def _run_all(
-    session: Sessions,
-    plan: Plan,
-    accepted: Sequence[Accepted],
-    settings: Settings,
-    notify: Notify,
-) -> Iterator[MigrationResult]:
     newest = max(
         (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
     )
-    for job in _jobs(accepted, settings, newest, notify):
-        if not session.lock_is_held():
-            raise LockBusy(
-                "the connection that held the lock was lost; another runner may have begun",
-                detail=f"applied in this run: {job.done} of {len(accepted)}",
-                hint="run the same command again: it goes on where this one stopped",
-            )
-        version = job.migration.version
-        notify(Started(version=version, index=job.done + 1, total=len(accepted)))
-        run = run_in_transaction if job.migration.transactional else run_without_transaction
-        try:
-            result = run(job, session)
-        except TargetError as error:
-            told = _not_begun(job, error)
-            if told is error:
-                raise
-            raise told from error
-        if not job.migration.transactional:
+    with sessions(target, lock) as session:
+        for job in _jobs(accepted, settings, newest, notify):
+            _run(job, session, total=len(accepted))
+        return tuple(session.results)
+
+
+def _run(job: Job, session: Sessions, *, total: int) -> None:
+    """Run one file; a transactional one may leave its COMMIT to the message of the next."""
+    # (A file that is still to be committed: the lock was looked for a moment ago.)
+    if session.deferred is None and not session.lock_is_held():
+        raise LockBusy(
+            "the connection that held the lock was lost; another runner may have begun",
+            detail=f"applied in this run: {job.done} of {total}",
+            hint="run the same command again: it goes on where this one stopped",
+        )
+    job.notify(Started(version=job.migration.version, index=job.done + 1, total=total))
+    try:
+        if job.migration.transactional:
+            run_in_transaction(job, session)
+        else:
+            result = run_without_transaction(job, session)
             session.forget(job)
-        job.file.let_go()
-        notify(Finished(result=result))
-        yield result
+            session.finish(job, result)
+    except TargetError as error:
+        told = _not_begun(job, error)
+        if told is error:
+            raise
+        raise told from error
 
 
 def _jobs(

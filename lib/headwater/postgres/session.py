@@ -73,6 +73,7 @@ DEALLOCATE ALL;
 DISCARD TEMP;
 DISCARD SEQUENCES;
 DISCARD PLANS;
+SELECT pg_catalog.pg_advisory_unlock_all();
 """
 
 
@@ -81,9 +82,8 @@ def forgetting(connection: Connection, lock_timeout_ms: int) -> bytes:
 
     DISCARD leaves the seed of random() as it was set; a fresh session has one that nobody knows.
     """
-    calls = b"SELECT pg_catalog.pg_advisory_unlock_all(), pg_catalog.setseed(%f);\n"
-    seed = random.uniform(-1, 1)
-    return FORGET + calls % seed + pins(connection, lock_timeout_ms=lock_timeout_ms)
+    seed = b"SELECT pg_catalog.setseed(%f);\n" % random.uniform(-1, 1)
+    return FORGET + seed + pins(connection, lock_timeout_ms=lock_timeout_ms)
 
 
 # What DISCARD ALL does not undo: a parameter of one's own (a name with a dot is '' for ever after,

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,9 +23,15 @@ import psycopg
 from headwater.errors import HeadwaterError, LockBusy, MigrationFailed
 from headwater.model import Migration, MigrationResult, Said
 from headwater.postgres import history
-from headwater.postgres.commit import NotCommitted, Pending, commit
+from headwater.postgres.commit import (
+    NotCommitted,
+    Pending,
+    commit,
+    require_committed,
+    says_committed,
+)
 from headwater.postgres.connect import Connection
-from headwater.postgres.job import Job, Sessions, begin_afresh, lock_timeout_of
+from headwater.postgres.job import Deferred, Job, Sessions, begin_afresh, lock_timeout_of
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, Patience, patiently
 from headwater.postgres.record import NOT_KEPT, Judged, is_replaced, judge
@@ -45,12 +51,15 @@ PATIENCE = Patience(attempts=9, first_pause_s=0.1, longest_pause_s=8.0)
 BEGIN = b"BEGIN DEFERRABLE;"
 
 
-def run_in_transaction(job: Job, session: Sessions) -> MigrationResult:
-    """Run a file, trying again while its locks are not to be had: it is all or nothing."""
+def run_in_transaction(job: Job, session: Sessions, *, alone: bool = False) -> None:
+    """Run a file, trying again while its locks are not to be had: it is all or nothing.
+
+    Unless it is to run `alone`, its COMMIT may be left to the message of the next file.
+    """
     timeout_ms, name = lock_timeout_of(job.migration, job.settings), job.migration.version
     seen = list[str]()
-    return patiently(
-        lambda: _try_in_transaction(job, session, seen),
+    patiently(
+        lambda: _try_in_transaction(job, session, seen, alone=alone),
         PATIENCE,
         blockers=lambda: "\n".join(seen) or _blockers(session, timeout_ms),
         tell=lambda said: job.notify(Said(message=f"{name}: {said}")),
@@ -71,29 +80,57 @@ def _blockers(session: Sessions, lock_timeout_ms: int) -> str:
         return ""
 
 
-def _try_in_transaction(job: Job, session: Sessions, seen: list[str]) -> MigrationResult:
+def _try_in_transaction(job: Job, session: Sessions, seen: list[str], *, alone: bool) -> None:
     """Run a file once; `seen` takes the sessions that were seen in its way."""
+    while True:
+        try:
+            _run_once(job, session, seen, alone=alone)
+        except _TakenBack as taken:
+            # Whatever the reason is: run by itself, it will be told, or not come again.
+            run_in_transaction(taken.job, session, alone=True)
+        except _NotCleaned:
+            session.discard()
+        else:
+            return
+
+
+def _run_once(job: Job, session: Sessions, seen: list[str], *, alone: bool) -> None:
     begun = time.monotonic()
     connection = session.for_file(lock_timeout_of(job.migration, job.settings))
     name = savepoint_name()
     message = Message.of_file(
-        job, before=BEGIN + b" SAVEPOINT %s;\n" % name, after=b"RELEASE %s;\n" % name
+        job,
+        ahead=session.deferred.message if session.deferred else b"",
+        before=BEGIN + b" SAVEPOINT %s;\n" % name,
+        after=b"RELEASE %s;\n" % name,
+        settle=lambda reply: _settle(session, reply),
     )
     with session.watch() as watcher:
+
+        def tick(waited_s: float) -> None:
+            watcher.tick(waited_s)
+            session.look_after_deferred(waited_s)
+
         try:
             spared = session.residue.spares_history(job.traces)
-            ran = run_with_record(
-                connection, job, message, spares_history=spared, tick=watcher.tick
-            )
+            ran = run_with_record(connection, job, message, spares_history=spared, tick=tick)
             _require_lock(job, session)
-            _commit(job, session, ran.judged, watcher.tick)
+            result = MigrationResult(
+                version=job.migration.version,
+                duration_ms=round((time.monotonic() - begun) * 1_000),
+                statements=ran.statements,
+            )
+            pending = _pending(job, session, ran.judged)
+            cleaning = None if alone else _cleaning_to_defer(job, session)
+            if cleaning is not None:
+                session.deferred = Deferred(
+                    job=job, result=result, pending=pending, cleaning=cleaning
+                )
+                return
+            commit(connection, pending, tick=tick)
         except (ConnectionLost, NotCommitted) as failure:
             connection.close()
-            raise MigrationFailed(
-                f"{job.migration.version}.sql: the connection was lost; the file was not applied",
-                detail=str(failure.error).strip(),
-                hint="run the same command again",
-            ) from failure.error
+            raise _lost(job, failure.error) from failure.error
         except NO_LOCK:
             seen[:] = watcher.blockers
             roll_back(connection)
@@ -104,11 +141,73 @@ def _try_in_transaction(job: Job, session: Sessions, seen: list[str]) -> Migrati
         except BaseException:
             roll_back(connection)
             raise
-    return MigrationResult(
-        version=job.migration.version,
-        duration_ms=round((time.monotonic() - begun) * 1_000),
-        statements=ran.statements,
+    if job.upcoming:
+        session.forget(job)
+    session.finish(job, result)
+
+
+def _lost(job: Job, error: psycopg.Error) -> MigrationFailed:
+    return MigrationFailed(
+        f"{job.migration.version}.sql: the connection was lost; the file was not applied",
+        detail=str(error).strip(),
+        hint="run the same command again",
     )
+
+
+# --- a COMMIT that travels with the next file -------------------------------------------------
+
+
+class _TakenBack(Exception):
+    """The server refused a message as a whole, and with it the COMMIT that stood in front of it."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.migration.version)
+        self.job = job
+
+
+class _NotCleaned(Exception):
+    """What stood between the COMMIT and the file failed: the file was not begun."""
+
+
+def _cleaning_to_defer(job: Job, session: Sessions) -> bytes | None:
+    """Give what cleans the session for the next file; None where COMMIT must come by itself."""
+    upcoming = job.upcoming
+    if upcoming is None or not upcoming.migration.transactional:
+        return None
+    if lock_timeout_of(upcoming.migration, upcoming.settings) != session.lock_timeout_ms:
+        return None
+    return session.cleaning(job)
+
+
+def _settle(session: Sessions, reply: Reply) -> Reply:
+    """Read what has become of the file before from the answer to a message; give the rest of it.
+
+    Raises _TakenBack when it was rolled back by what stands behind its COMMIT in the message (the
+    server reads all of that before it begins), MigrationFailed when the connection went and it was
+    rolled back, OutcomeUnknown when nobody can say.
+    """
+    deferred, session.deferred = session.deferred, None
+    if deferred is None:
+        return reply
+    if not says_committed(reply):
+        if reply.error is None or not reply.lost:
+            raise _TakenBack(deferred.job)
+        if session.connection is not None:
+            session.connection.close()
+        if not deferred.finished:
+            try:
+                require_committed(deferred.pending, reply.error)
+            except NotCommitted as failure:
+                raise _lost(deferred.job, failure.error) from failure.error
+    if not deferred.finished:
+        session.finish(deferred.job, deferred.result)
+    ours = _statements_in(deferred.message)
+    if reply.error is not None and reply.succeeded < ours and not reply.lost:
+        raise _NotCleaned
+    return Reply(results=reply.results[ours:], error=reply.error)
+
+
+# --- one file ---------------------------------------------------------------------------------
 
 
 def _require_lock(job: Job, session: Sessions) -> None:
@@ -119,18 +218,6 @@ def _require_lock(job: Job, session: Sessions) -> None:
             detail="the file was rolled back",
             hint="run the same command again: it goes on where this one stopped",
         )
-
-
-def _commit(job: Job, session: Sessions, judged: Judged, tick: Tick) -> None:
-    """Commit, and in the same message clean the session for the next file, where that is known."""
-    assert session.connection is not None
-    forgetting = session.forgetting(job) if job.upcoming else b""
-    pending = _pending(job, session, judged)
-    cleaned = commit(session.connection, pending, then=forgetting, tick=tick)
-    if not cleaned:
-        session.discard()
-    elif job.upcoming and not forgetting:
-        session.forget(job)
 
 
 def _pending(job: Job, session: Sessions, judged: Judged) -> Pending:
@@ -154,7 +241,7 @@ class Ran:
     judged: Judged
 
 
-def run_with_record(
+def run_with_record(  # noqa: PLR0913 - each is named by its caller
     connection: Connection,
     job: Job,
     message: Message,
@@ -209,14 +296,34 @@ class Message:
     """A file between what begins its transaction and what ends it, as one message."""
 
     job: Job
+    ahead: bytes
     before: bytes
     after: bytes
+    settle: Callable[[Reply], Reply]
     statements_before: int
 
     @classmethod
-    def of_file(cls, job: Job, *, before: bytes, after: bytes) -> Message:
-        """Put a file between two texts of whole statements."""
-        return cls(job=job, before=before, after=after, statements_before=before.count(b";"))
+    def of_file(
+        cls,
+        job: Job,
+        *,
+        before: bytes,
+        after: bytes,
+        ahead: bytes = b"",
+        settle: Callable[[Reply], Reply] = lambda reply: reply,
+    ) -> Message:
+        """Put a file between two texts of whole statements.
+
+        What stands `ahead` of all that is not this file's: `settle` takes its results away.
+        """
+        return cls(
+            job=job,
+            ahead=ahead,
+            before=before,
+            after=after,
+            settle=settle,
+            statements_before=before.count(b";"),
+        )
 
     def send(self, connection: Connection, *, then: bytes, last: bytes, tick: Tick | None) -> Ran:
         """Send it, its record `then` and `last` behind it, and judge what the server did."""
@@ -233,9 +340,10 @@ class Message:
     def _sent(self, connection: Connection, then: bytes, tick: Tick | None) -> Reply:
         # A line of its own: the file may end in a comment, and without a semicolon.
         text = self.job.migration.text.encode() + b"\n;\n"
-        message = self.before + text + self.after + then
+        message = self.ahead + self.before + text + self.after + then
         reply = send(connection, message, meanwhile=self.job.prepare_upcoming, tick=tick)
-        self.require_success(reply, offset=len(self.before))
+        reply = self.settle(reply)
+        self.require_success(reply, offset=len(self.ahead + self.before))
         return reply
 
     def _counted(self, reply: Reply, then: bytes) -> int:
@@ -283,7 +391,7 @@ class Message:
             raise reply.error
         script = self.job.file.script
         index = reply.succeeded - self.statements_before if offset else len(script.statements)
-        if index >= len(script.statements):
+        if not 0 <= index < len(script.statements):
             raise self._not_kept() if is_replaced(reply.error) else self.failure_behind(reply.error)
         name = f"{self.job.migration.version}.sql"
         place = place_of_error(reply.error, script, name, index=index, offset=offset)
