@@ -85,7 +85,6 @@ def comparisons(settings: Settings, target: Target, work: Path) -> list[Comparis
     script.write_bytes(schema_script(folder, settings))
     many = write_many(work / "many", FILES)
     return [
-        *(comparisons_of_migrate(settings, target, work)),
         Comparison(
             name="library: reset ÷ the same drop and SQL through bare psycopg",
             ours=lambda: reset(target, read_folder(settings.migrations), settings),
@@ -116,6 +115,7 @@ def comparisons(settings: Settings, target: Target, work: Path) -> list[Comparis
             bare=lambda: [hashlib.sha256(p.read_bytes()).digest() for p in sorted(many.iterdir())],
             target=3.0,
         ),
+        *comparisons_of_migrate(settings, target, work),
     ]
 
 
@@ -214,7 +214,11 @@ def run(command: list[str], target: Target, migrations: Path | None = None) -> N
         environment["HEADWATER_MIGRATIONS"] = str(migrations)
     if "psql" in command[0]:
         command = [*command, "-d", target.conninfo]
-    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    if ended.returncode:
+        raise SystemExit(f"{' '.join(command[:2])} ended with {ended.returncode}:\n{ended.stderr}")
 
 
 def invoke(*arguments: str) -> list[str]:

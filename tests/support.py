@@ -94,7 +94,7 @@ def accepted_unread(migrations: Iterable[Migration]) -> tuple[Accepted, ...]:
 
 def accepted_text(text: str) -> Accepted:
     """Accept a text as the migration `0001_a`."""
-    migration = Migration(version="0001_a", path=Path("0001_a.sql"), text=text, checksum="")
+    migration = Migration(version="0001_a", text=text, checksum="")
     [accepted] = accepted_unread([migration])
     return accepted
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -347,7 +345,6 @@ def refusals(text: str) -> list[tuple[int, int, str]]:
     """Check a migration with faults, and give their lines, columns and messages."""
     migration = Migration(
         version="0001_a",
-        path=Path("0001_a.sql"),
         text=text,
         checksum=checksum(text),
         directives=read_header(text),

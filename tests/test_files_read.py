@@ -67,7 +67,6 @@ def test_a_migration_is_read_with_its_siblings_and_checks(tmp_path: Path) -> Non
     assert folder.path == tmp_path
     assert migration.version == "20251025_add_a"
     assert (migration.prefix, migration.description) == ("20251025", "add_a")
-    assert migration.path == tmp_path / "20251025_add_a.sql"
     assert migration.text == text
     assert migration.checksum == checksum(text)
     assert migration.directives == (Directive(name="lock-timeout", value="5s", line=1),)

@@ -22,7 +22,6 @@ def migration_of(text: str, verify: str | None = None) -> Migration:
     """Give a migration of this text."""
     return Migration(
         version="0001_a",
-        path=Path("0001_a.sql"),
         text=text,
         checksum=checksum(text),
         directives=read_header(text),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from headwater.errors import HistoryError, TargetError
@@ -20,9 +18,7 @@ INIT, TABLES, RULES = "0001_init", "20240101_tables", "20240101_rules"
 
 def file(version: str) -> Migration:
     text = f"create table {version.partition('_')[2]} ();"
-    return Migration(
-        version=version, path=Path(f"{version}.sql"), text=text, checksum=checksum(text)
-    )
+    return Migration(version=version, text=text, checksum=checksum(text))
 
 
 FILES = [file(version) for version in (INIT, TABLES, RULES)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import pytest
 
@@ -27,7 +26,6 @@ def file(version: str, text: str = "", *, transactional: bool = True) -> Migrati
     directives = () if transactional else (Directive(name="no-transaction", value="", line=1),)
     return Migration(
         version=version,
-        path=Path(f"{version}.sql"),
         text=text,
         checksum=checksum(text),
         directives=directives,

@@ -92,7 +92,6 @@ class Migration:
     """
 
     version: str
-    path: Path
     text: str = field(repr=False)
     checksum: str
     directives: tuple[Directive, ...] = ()

@@ -65,9 +65,8 @@ class _Reader:
 
     def take(self, entry: os.DirEntry[str]) -> None:
         """Read one entry of the folder, or note why it cannot be a migration."""
-        path = Path(entry.path)
         if entry.name.lower().endswith(".sql"):
-            self._take_sql(_shown(entry.name), path)
+            self._take_sql(_shown(entry.name), entry.path)
         elif _means_sql(entry.name):
             self._find(
                 "bad-name", _shown(entry.name), "a migration ends in .sql, and in nothing else"
@@ -75,11 +74,11 @@ class _Reader:
         elif entry.name == CHECKS and not entry.is_dir(follow_symlinks=False):
             self._find("bad-name", CHECKS, f"{CHECKS} is a folder of files, and no link to one")
         elif entry.name == CHECKS:
-            self._take_checks(path)
+            self._take_checks(Path(entry.path))
         elif entry.is_dir():
-            self._refuse_nested(path, _shown(entry.name))
+            self._refuse_nested(Path(entry.path), _shown(entry.name))
 
-    def _take_sql(self, name: str, path: Path) -> None:
+    def _take_sql(self, name: str, path: str) -> None:
         version, *sibling = name[: -len(".sql")].rsplit(".", 1)
         if not name.endswith(".sql") or name.startswith("."):
             self._find(
@@ -138,7 +137,7 @@ class _Reader:
             self._find("unreadable", name, f"it cannot be listed: {error.strerror}")
             return []
 
-    def _read(self, path: Path, name: str) -> str | None:
+    def _read(self, path: str | Path, name: str) -> str | None:
         raw = read_regular_file(path)
         if isinstance(raw, str):
             self._find("unreadable", name, raw)
@@ -172,7 +171,6 @@ class _Reader:
         text = self.texts[version]
         return Migration(
             version=version,
-            path=self.folder / f"{version}.sql",
             text=text,
             checksum=checksum(text),
             directives=read_header(text),
@@ -189,29 +187,41 @@ def _means_sql(name: str) -> bool:
 
 def _shown(name: str) -> str:
     """Give a file name that any output can hold: what is no text, or cannot be seen, is spelled."""
+    if name.isascii() and name.isprintable():
+        return name
     text = os.fsencode(name).decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def read_regular_file(path: Path) -> bytes | str:
+def read_regular_file(path: str | Path) -> bytes | str:
     """Read a plain file, or say why it is not one; never follows a link or waits for a FIFO."""
     try:
         # O_NONBLOCK: opening a FIFO must not hang. Neither flag exists on Windows.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
     except OSError as error:
-        return "it is a link" if path.is_symlink() else f"it cannot be opened: {error.strerror}"
-    status = os.fstat(descriptor)
-    if not stat.S_ISREG(status.st_mode):
-        os.close(descriptor)
-        return "it is a folder or a device, not a file"
-    with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - the path is already open
+        if Path(path).is_symlink():
+            return "it is a link"
+        return f"it cannot be opened: {error.strerror}"
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            return "it is a folder or a device, not a file"
         if status.st_size > MAX_BYTES:
             return f"it has {status.st_size:,} bytes; at most {MAX_BYTES:,} can be sent at once"
-        try:
-            return file.readall()
-        except OSError as error:
-            return f"it cannot be read: {error.strerror}"
+        return _read_all(descriptor, status.st_size)
+    except OSError as error:
+        return f"it cannot be read: {error.strerror}"
+    finally:
+        os.close(descriptor)
+
+
+def _read_all(descriptor: int, size: int) -> bytes:
+    """Read to the end: mostly one read more than the size says, for it may grow meanwhile."""
+    parts = [os.read(descriptor, size + 1)]
+    while parts[-1] and sum(map(len, parts)) != size:
+        parts.append(os.read(descriptor, MAX_BYTES))
+    return b"".join(parts)
 
 
 def _clashes(migrations: Iterable[Migration]) -> list[Finding]:
