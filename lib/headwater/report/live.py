@@ -1,10 +1,16 @@
-"""Progress of long work on stderr: a live line in a terminal, plain lines elsewhere."""
+"""Progress of long work on stderr: a live line in a terminal, plain lines elsewhere.
+
+It is written by a thread of its own. Whoever works may hold locks in a database: a terminal that
+was paused (Ctrl-S), or a slow pipe, must not make them wait.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+import threading
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from headwater.model import Event, Finished, Notify, Said, Started
@@ -16,12 +22,44 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress() -> Generator[Notify]:
-    """Give the function that takes the events of long work, and shows them."""
+    """Give the function that takes the events of long work, and shows them in their order.
+
+    All of them are shown when the block is left. What showing them has raised, is raised then
+    (BrokenPipeError: nobody reads), unless the block itself has failed.
+    """
     if not is_terminal(sys.stderr):
-        yield tell
+        with _shown_apart(tell) as notify:
+            yield notify
         return
-    with console(stderr=True).status("working") as status:
-        yield lambda event: _show_event(event, status)
+    with (
+        console(stderr=True).status("working") as status,
+        _shown_apart(lambda event: _show_event(event, status)) as notify,
+    ):
+        yield notify
+
+
+@contextmanager
+def _shown_apart(show: Callable[[Event], None]) -> Generator[Notify]:
+    events = SimpleQueue[Event | None]()
+    failures = list[Exception]()
+
+    def work() -> None:
+        while (event := events.get()) is not None:
+            if not failures:
+                try:
+                    show(event)
+                except Exception as error:  # noqa: BLE001 - raised by the one who waits for us
+                    failures.append(error)
+
+    thread = threading.Thread(target=work, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield events.put
+    finally:
+        events.put(None)
+        thread.join()
+    if failures:
+        raise failures[0]
 
 
 def tell(event: Event) -> None:
