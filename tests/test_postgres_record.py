@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.errors import MigrationFailed
 from headwater.model import How, Target
 from headwater.postgres.connect import connect
 from headwater.postgres.record import Judged, is_replaced, judge, record
@@ -112,14 +113,62 @@ def test_a_file_that_becomes_somebody_else_is_recorded_by_us(
     ]
 
 
-def test_an_object_of_a_file_does_not_stand_in_for_one_of_the_servers(
+# A row that is gone before it is committed.
+TAKES_AWAY = (
+    "create function app.gone() returns trigger language plpgsql as "
+    "'begin delete from public.schema_migrations where version = new.version; return null; end';"
+)
+TRIGGER = (
+    "create trigger gone after insert on public.schema_migrations "
+    "for each row execute function app.gone()"
+)
+
+
+def test_an_operator_of_a_file_does_not_stand_in_for_one_of_the_servers(
     target: Target, settings: Settings
 ) -> None:
-    # An exact match wins over one that needs a cast: it would make every count right, or none.
+    # An exact match wins over one that needs a cast: this one finds another table, a plain one.
     capture = (
-        "create function app.wrong(bigint, int) returns boolean language sql return false;"
-        "create operator app.= (leftarg = bigint, rightarg = int, function = app.wrong);"
-        "set search_path = app, pg_catalog;"
+        "create table app.innocent ();"
+        "create function app.other(oid, regclass) returns boolean language sql "
+        "return $1 operator(pg_catalog.=) 'app.innocent'::regclass::oid;"
+        "create operator app.= (leftarg = oid, rightarg = regclass, function = app.other);"
+        f"{TAKES_AWAY}{TRIGGER};set search_path = app, pg_catalog;"
     )
-    assert migrated(target, settings, INIT | {"0001_captures.sql": capture})
-    assert recorded(target, settings) == ["0000_init", "0001_captures"]
+    with pytest.raises(MigrationFailed, match="did not keep the record"):
+        migrated(target, settings, INIT | {"0001_captures.sql": capture})
+    assert recorded(target, settings) == ["0000_init"]
+
+
+@pytest.mark.parametrize(
+    ("before", "file"),
+    [
+        pytest.param(TAKES_AWAY, f"{TRIGGER};", id="itself"),
+        pytest.param(
+            f"{TAKES_AWAY}create function app.take() returns void language plpgsql as $$begin "
+            f"{TRIGGER}; end$$;",
+            "select app.take();",
+            id="by a function",
+        ),
+        pytest.param(
+            "create function app.gone() returns trigger language plpgsql as $$begin execute "
+            "'delete from public.schema_mi' || 'grations where version = $1' using new.version; "
+            "return null; end$$;"
+            "create function app.take() returns void language plpgsql as $$begin execute "
+            "'create trigger gone after insert on public.schema_mi' || 'grations "
+            "for each row execute function app.gone()'; end$$;",
+            "select app.take();",
+            id="by dynamic SQL",
+        ),
+    ],
+)
+def test_a_later_file_that_takes_its_own_record_away_is_rolled_back(
+    target: Target, settings: Settings, before: str, file: str
+) -> None:
+    query(target, "create schema app")
+    query(target, before)
+    files = {f"000{n}_plain{n}.sql": f"create table app.t{n} ();" for n in range(3)}
+    with pytest.raises(MigrationFailed, match="did not keep the record") as caught:
+        migrated(target, settings, files | {"0004_takes.sql": file})
+    assert caught.value.message.startswith("0004_takes.sql")
+    assert recorded(target, settings) == ["0000_plain0", "0001_plain1", "0002_plain2"]

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from headwater.errors import LockBusy, MigrationFailed
 from headwater.files.accepted import Accepted
+from headwater.files.grammar import Script
 from headwater.model import Event, Finished, Migration, Started, Target
+from headwater.postgres import job, session, transaction
 from headwater.postgres import run as runner
-from headwater.postgres import transaction
+from headwater.postgres.connect import Connection
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.run import migrate
+from headwater.postgres.session import Traces
+from headwater.postgres.wire import Reply, send
 from headwater.settings import Settings
 from tests.support import accepted_unread, folder_with, migrated, query, recorded, tables
 
+NO_TRACES = Traces(none=True, stays=False, fires=False, adds_code=False, names_history=False)
 ENDS = "create schema if not exists app; {}; create table app.b ();"
 
 
@@ -123,3 +130,127 @@ def test_a_row_that_the_lock_timeout_keeps_from_us_is_given_up(
                 replace(settings, lock_timeout_ms=50),
                 first | {"0002_b.sql": "alter table app.t add i int;"},
             )
+
+
+# --- a COMMIT that travels with the next file -------------------------------------------------
+
+REFUSES_AT_COMMIT = """
+create schema app; create table app.t (i int);
+create function app.no() returns trigger language plpgsql as 'begin raise exception $$no$$; end';
+create constraint trigger no after insert on app.t deferrable initially deferred
+    for each row execute function app.no();
+"""
+
+
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """Listen to the messages that runs send for files."""
+    messages: list[bytes] = []
+    really_send = send
+
+    def listen(connection: Connection, message: bytes, **options: Any) -> Reply:
+        messages.append(message)
+        return really_send(connection, message, **options)
+
+    monkeypatch.setattr(transaction, "send", listen)
+    return messages
+
+
+def test_the_next_file_brings_the_commit_of_the_one_before(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = sent(monkeypatch)
+    files = {f"000{n}_a{n}.sql": f"create table a{n} ();" for n in range(1, 6)}
+    assert len(migrated(target, settings, files)) == 5
+    # (What a first file may leave is asked for behind its own COMMIT.)
+    assert [message.startswith(b"COMMIT") for message in messages] == [False, False, *[True] * 3]
+
+
+def test_what_the_server_refuses_at_commit_is_told_of_its_own_file(
+    target: Target, settings: Settings
+) -> None:
+    files = {
+        "0001_a.sql": REFUSES_AT_COMMIT,
+        "0002_b.sql": "create table app.b ();",
+        "0003_c.sql": "insert into app.t values (1);",
+        "0004_d.sql": "create table app.d ();",
+    }
+    with pytest.raises(MigrationFailed, match=r"^0003_c\.sql failed at its end: no$") as caught:
+        migrated(target, settings, files)
+    assert "the 2 before it stay applied" in caught.value.hint
+    assert recorded(target, settings) == ["0001_a", "0002_b"]
+    assert tables(target) == ["b", "t"]
+
+
+def test_a_message_that_is_refused_as_a_whole_takes_nothing_from_the_file_before(
+    target: Target, settings: Settings, unread: None
+) -> None:
+    # The server reads a message before it runs any of it.
+    files = {f"000{n}_a{n}.sql": f"create table public.a{n} ();" for n in range(1, 4)}
+    files["0004_bad.sql"] = "select ':';\ncreate tabel public.b ();"
+
+    def unread_even_so(migrations: Iterable[Migration]) -> tuple[Accepted, ...]:
+        return tuple(Accepted(migration=m, known_tokens="tok-1:x") for m in migrations)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "accept", unread_even_so)
+        patch.setattr(job, "traces_of", lambda *_: NO_TRACES)
+        patch.setattr(Accepted, "script", Script(text="", statements=()))
+        with pytest.raises(MigrationFailed, match="syntax error"):
+            migrated(target, settings, files)
+    assert recorded(target, settings) == ["0001_a1", "0002_a2", "0003_a3"]
+    assert {"a1", "a2", "a3"} <= set(tables(target, "public"))
+
+
+def test_a_file_is_told_to_be_applied_while_the_next_one_takes_its_time(
+    target: Target, settings: Settings
+) -> None:
+    files = {f"000{n}_a{n}.sql": f"create table a{n} ();" for n in range(1, 4)}
+    files["0004_slow.sql"] = "select pg_sleep(1.5);"
+    told: dict[str, float] = {}
+
+    def note(event: Event) -> None:
+        if isinstance(event, Finished):
+            told[event.result.version] = time.monotonic()
+
+    results = migrate(target, folder_with(settings, files), settings, notify=note).results
+    assert [result.version for result in results] == list(told)
+    assert told["0004_slow"] - told["0003_a3"] > 0.5
+
+
+def test_a_connection_that_goes_in_a_file_leaves_the_one_before_applied_and_told(
+    target: Target, settings: Settings
+) -> None:
+    files = {f"000{n}_a{n}.sql": f"create table public.a{n} ();" for n in range(1, 4)}
+    files["0004_dies.sql"] = "select pg_terminate_backend(pg_backend_pid());"
+    told: list[str] = []
+
+    def note(event: Event) -> None:
+        if isinstance(event, Finished):
+            told.append(event.result.version)
+
+    with pytest.raises(MigrationFailed, match=r"^0004_dies\.sql: the connection was lost"):
+        migrate(target, folder_with(settings, files), settings, notify=note)
+    assert told == recorded(target, settings) == ["0001_a1", "0002_a2", "0003_a3"]
+
+
+def test_a_session_that_cannot_be_cleaned_is_replaced_and_the_file_runs(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "FORGET", b"SELECT 1/0;\n")
+    files = {f"000{n}_a{n}.sql": f"select {n};" for n in range(1, 5)}
+    assert len(migrated(target, settings, files)) == 4
+    assert len(recorded(target, settings)) == 4
+
+
+def test_the_lock_must_be_held_when_a_commit_is_sent_ahead(
+    target: Target, settings: Settings
+) -> None:
+    lose = (
+        "select pg_terminate_backend(pid, 5000) from pg_stat_activity where "
+        "application_name = 'headwater lock' and datname = current_database();"
+    )
+    files = {f"000{n}_a{n}.sql": f"create table public.a{n} ();" for n in range(1, 4)}
+    files |= {"0004_loses.sql": lose, "0005_next.sql": "create table public.b ();"}
+    with pytest.raises(LockBusy, match=r"^0004_loses\.sql: the lock was lost while it ran"):
+        migrated(target, settings, files)
+    assert recorded(target, settings) == ["0001_a1", "0002_a2", "0003_a3"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 import json
 import sys
+import threading
 
 import pytest
 
-from headwater.model import around
+from headwater.model import Said, around
+from headwater.report import live
+from headwater.report.live import progress
 from headwater.report.screen import print_json, say
 
 
@@ -65,3 +68,59 @@ def test_of_a_long_line_only_what_stands_around_the_place_is_shown(
     assert text[shown - 1] == source[column - 1]
     assert len(text) <= 164
     assert (text == source) == (len(source) <= 80 + column - 1 <= 160)
+
+
+# --- progress ---------------------------------------------------------------------------------
+
+
+def test_a_stream_that_takes_nothing_does_not_hold_up_the_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    paused = threading.Event()
+
+    def show(text: str, **_: object) -> None:
+        paused.wait(20)
+        shown.append(text)
+
+    monkeypatch.setattr(live, "say", show)
+    with progress() as notify:
+        for number in range(3):
+            notify(Said(message=f"message {number}"))
+        assert shown == []
+        paused.set()
+    assert shown == ["message 0", "message 1", "message 2"]
+
+
+def test_that_nobody_reads_is_told_behind_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def show(text: str, **_: object) -> None:
+        raise BrokenPipeError(text)
+
+    done: list[str] = []
+
+    def work() -> None:
+        with progress() as notify:
+            notify(Said(message="first"))
+            notify(Said(message="second"))
+            done.append("all")
+
+    monkeypatch.setattr(live, "say", show)
+    with pytest.raises(BrokenPipeError, match="first"):
+        work()
+    assert done == ["all"]
+
+
+def test_what_the_work_raises_goes_before_what_showing_it_has_raised(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def show(text: str, **_: object) -> None:
+        raise BrokenPipeError(text)
+
+    def work() -> None:
+        with progress() as notify:
+            notify(Said(message="first"))
+            raise KeyError
+
+    monkeypatch.setattr(live, "say", show)
+    with pytest.raises(KeyError):
+        work()
