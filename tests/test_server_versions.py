@@ -265,7 +265,7 @@ def test_a_lock_that_is_not_to_be_had_names_its_holder(
 def test_the_pins_hold_on_each_version(versioned: Target, settings: Settings) -> None:
     name = versioned.database
     query(versioned, f"alter database {name} set timezone = 'Asia/Tokyo'")
-    query(versioned, f"alter database {name} set statement_timeout = '1ms'")
+    query(versioned, f"alter database {name} set statement_timeout = '200ms'")
     query(versioned, f"alter database {name} set row_security = on")
     with connect(versioned, purpose="test") as connection:
         pin(connection, lock_timeout_ms=500)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -164,7 +164,8 @@ def _service_file(lines: list[str]) -> Generator[Path]:
 
 def _run(arguments: list[str], environment: dict[str, str]) -> int:
     """Run psql to its end and give its exit code, as a shell would say it."""
-    with subprocess.Popen(arguments, env=environment) as process, _ends_handed_to(process):
+    with _ends_handed_on() as hand_to, subprocess.Popen(arguments, env=environment) as process:
+        hand_to(process)
         while True:
             # Ctrl-C reaches psql as well, which cancels its query and goes on; so do we.
             with contextlib.suppress(KeyboardInterrupt):
@@ -173,18 +174,29 @@ def _run(arguments: list[str], environment: dict[str, str]) -> int:
 
 
 @contextmanager
-def _ends_handed_to(process: subprocess.Popen[bytes]) -> Generator[None]:
-    """Hand SIGTERM and SIGHUP to psql: it ends, and then so do we, with our file removed."""
+def _ends_handed_on() -> Generator[Callable[[subprocess.Popen[bytes]], None]]:
+    """Hand SIGTERM and SIGHUP to psql: it ends, and then so do we, with our file removed.
+
+    Gives the function that is told of psql; what came before it is handed on then.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda _: None
         return
+    early, processes = list[int](), list[subprocess.Popen[bytes]]()
 
     def hand_on(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        process.send_signal(number)
+        early.append(number)
+        for process in processes:
+            process.send_signal(number)
+
+    def hand_to(process: subprocess.Popen[bytes]) -> None:
+        processes.append(process)
+        for number in early:
+            process.send_signal(number)
 
     before = {number: signal.signal(number, hand_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        yield
+        yield hand_to
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

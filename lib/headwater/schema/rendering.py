@@ -99,7 +99,11 @@ _SPECIAL: Final[dict[str, sql.SQL]] = {
     "pg_type.typbasetype": sql.SQL("format_type(nullif({value}, 0), t.typtypmod)"),
     # Sets: their order is the order in which they were given.
     "pg_attribute.attfdwoptions": _SORTED,
-    "pg_attribute.attoptions": _SORTED,
+    # (15.20 and its sisters stamp each definition of a column with a number: no two are alike.)
+    "pg_attribute.attoptions": sql.SQL(
+        "nullif(array_to_string(array(select x from unnest({value}) x"
+        " where x not like 'pg\\_attver=%%' order by x collate \"C\"), ', '), '')"
+    ),
     "pg_class.reloptions": _SORTED,
     "pg_event_trigger.evttags": _SORTED,
     "pg_foreign_data_wrapper.fdwoptions": _SORTED,
