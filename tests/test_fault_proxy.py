@@ -253,7 +253,7 @@ def test_a_connection_that_falls_silent_at_any_message_does_too_and_the_run_come
 ) -> None:
     scenario = scenario_of(name, SCENARIOS[name], tmp_path / "f", settings, databases)
     cases = break_at_every_message(
-        scenario, fault, databases, at_once=30, hole_seconds=HOLE_SECONDS
+        scenario, fault, databases, at_once=45, hole_seconds=HOLE_SECONDS
     )
     by_itself = sum(not case.had_to_close for case in cases)
     require_right(
@@ -398,14 +398,14 @@ def test_a_run_that_mends_a_broken_one_may_break_as_well(
             again = clones_of(half_done.database, server, fresh_database)
             # Before is where this run began; or where all began, when what it found was undone.
             from_here = break_at_every_message(
-                replace(scenario, before=left), Fault.AFTER, again, stride=4
+                replace(scenario, before=left), Fault.AFTER, again, stride=8
             )
             cases += [
                 replace(case, scenario=scenario) if case.left == scenario.before else case
                 for case in from_here
             ]
     require_right(
-        f"cut again at each fourth message, from {len(states)} states that a cut had left", cases
+        f"cut again at each eighth message, from {len(states)} states that a cut had left", cases
     )
     assert len(states) >= 4
 
@@ -417,7 +417,7 @@ def test_the_question_after_a_lost_commit_may_be_cut_as_well(
     scenario = scenario_of(name, SCENARIOS[name], tmp_path / "f", settings, databases)
     cases = []
     for first, second in itertools.product((Fault.BEFORE, Fault.ANSWERED), (Fault.AFTER,)):
-        for further in range(1, 200):
+        for further in range(1, 200, 2):
             with databases() as target, Proxy(target) as proxy:
                 faults = {1: first, 1 + further: second}
                 case = broken(scenario, target, proxy, faults, commits=scenario.commits)

@@ -142,10 +142,11 @@ def test_a_runner_that_waits_finishes_what_a_killed_one_had_begun(
 
 
 def _waiters(target: Target) -> bool:
-    """Say whether two runners have their connection for the lock."""
+    """Say whether a runner has tried to take the lock that another one holds."""
     count = value(
         target,
         "select count(*) from pg_stat_activity where datname = current_database() "
-        "and application_name = 'headwater lock' and query like '%try_advisory%'",
+        "and application_name = 'headwater lock' and query like '%try_advisory%' and pid not in "
+        "(select pid from pg_locks where locktype = 'advisory' and granted)",
     )
     return bool(count)

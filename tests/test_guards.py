@@ -39,7 +39,9 @@ class Ended:
         return [
             line
             for line in self.outcomes
-            if line.split()[1] == outcome and line.split(" ", 2)[2].split("[")[0] == f"tests/{test}"
+            if line.split()[1] == outcome
+            # A test, or one of its cases.
+            and f"tests/{test}" in {(case := line.split(" ", 2)[2]), case.split("[")[0]}
         ]
 
 
