@@ -143,7 +143,7 @@ def test_an_operator_of_a_file_does_not_stand_in_for_one_of_the_servers(
 @pytest.mark.parametrize(
     ("before", "file"),
     [
-        pytest.param(TAKES_AWAY, f"{TRIGGER};", id="itself"),
+        pytest.param("select 1", f"{TAKES_AWAY}{TRIGGER};", id="itself"),
         pytest.param(
             f"{TAKES_AWAY}create function app.take() returns void language plpgsql as $$begin "
             f"{TRIGGER}; end$$;",

@@ -625,7 +625,7 @@ _FORGETTING = (
         against="a parameter of one's own stays known to the next file",
         module="postgres/session.py",
         text="return migration.transactional and not self.stays",
-        without="return file.migration.transactional",
+        without="return migration.transactional",
         test="test_postgres_session.py::"
         "test_behind_what_nothing_undoes_the_next_file_has_another_session",
     ),
