@@ -38,7 +38,8 @@ def run_tests(root: Path, arguments: str = "", *, slow: bool = False) -> int:
     }
     given = shlex.split(arguments)
     quick = [] if slow else ["-m", "not slow"]
-    chosen = given or ["--numprocesses", "auto", *quick]
+    # One more than there are processors: tests wait for servers now and then.
+    chosen = given or ["--numprocesses", str((os.cpu_count() or 1) + 1), *quick]
     command = [sys.executable, "-m", "pytest", *chosen]
     return subprocess.run(command, cwd=root, env=environment, check=False).returncode
 
