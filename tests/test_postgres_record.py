@@ -160,6 +160,15 @@ def test_an_operator_of_a_file_does_not_stand_in_for_one_of_the_servers(
             "select app.take();",
             id="by dynamic SQL",
         ),
+        pytest.param(
+            "create function app.gone() returns trigger language plpgsql as $$begin execute("
+            "format('delete from %s where version = %L', tg_relid::regclass, new.version)); "
+            "return null; end$$;",
+            "do $$declare t regclass; begin for t in select oid from pg_class where relname ~ "
+            "'^schema_mig.*ns$' loop execute(format('create trigger gone after insert on %s "
+            "for each row execute function app.gone()', t)); end loop; end$$;",
+            id="by a loop",
+        ),
     ],
 )
 def test_a_later_file_that_takes_its_own_record_away_is_rolled_back(

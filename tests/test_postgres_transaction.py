@@ -11,17 +11,25 @@ import pytest
 
 from headwater.errors import LockBusy, MigrationFailed
 from headwater.files.accepted import Accepted
-from headwater.files.grammar import Script
+from headwater.files.grammar import Script, parse
 from headwater.model import Event, Finished, Migration, Started, Target
 from headwater.postgres import job, session, transaction
 from headwater.postgres import run as runner
 from headwater.postgres.connect import Connection
+from headwater.postgres.job import Job, sessions
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.run import migrate
 from headwater.postgres.session import Traces
 from headwater.postgres.wire import Reply, send
 from headwater.settings import Settings
-from tests.support import accepted_unread, folder_with, migrated, query, recorded, tables
+from tests.support import (
+    accepted_unread,
+    folder_with,
+    migrated,
+    query,
+    recorded,
+    tables,
+)
 
 NO_TRACES = Traces(none=True, stays=False, fires=False, adds_code=False, names_history=False)
 ENDS = "create schema if not exists app; {}; create table app.b ();"
@@ -254,3 +262,47 @@ def test_the_lock_must_be_held_when_a_commit_is_sent_ahead(
     with pytest.raises(LockBusy, match=r"^0004_loses\.sql: the lock was lost while it ran"):
         migrated(target, settings, files)
     assert recorded(target, settings) == ["0001_a1", "0002_a2", "0003_a3"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        pytest.param("client_encoding = 'LATIN1'", "é", id="encoding"),
+        pytest.param("standard_conforming_strings = off", "a\\nb", id="strings"),
+    ],
+)
+def test_how_one_file_has_texts_read_is_not_how_the_next_is_read(
+    target: Target, settings: Settings, setting: str, text: str
+) -> None:
+    files = {
+        "0001_a.sql": "create table public.texts (t text);",
+        "0002_b.sql": "create table public.b ();",
+        "0003_sets.sql": f"set {setting};",
+        "0004_writes.sql": f"insert into public.texts values ('{text}');",
+    }
+    migrated(target, settings, files)
+    assert query(target, "select t from public.texts") == [(text,)]
+
+
+def test_a_large_file_does_not_keep_the_locks_of_the_one_before(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    messages = sent(monkeypatch)
+    files = {f"000{n}_a{n}.sql": f"create table a{n} ();" for n in range(1, 4)}
+    files["0004_large.sql"] = f"select '{'x' * 100_000}';"
+    assert len(migrated(target, settings, files)) == 4
+    [large] = [message for message in messages if len(message) > 100_000]
+    assert not large.startswith(b"COMMIT")
+
+
+def test_what_only_the_server_does_not_understand_is_placed(
+    target: Target, settings: Settings
+) -> None:
+    text = "select 1;\nselect 2 3;"
+    file = Accepted(migration=Migration(version="0001_a", text=text, checksum=""), statements=2)
+    # As if the grammar had taken it.
+    statements = parse(text.replace(" 3", "")).statements
+    file.__dict__.update(script=Script(text=text, statements=statements), tokens="tok-1:x")
+    with sessions(target, None) as session, pytest.raises(MigrationFailed) as caught:
+        transaction.run_in_transaction(Job(file=file, settings=settings), session)
+    assert caught.value.message.startswith("0001_a.sql:2:10: syntax error")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Accepted:
     """A migration that may run, with its post-condition, sentence by sentence.
 
-    What the grammar made of its text is not kept (a tree takes many times as much memory as the
-    text, and there may be thousands): it is parsed again when it is asked for. A text that was
+    What the grammar made of its text is kept only from when it is asked for until `let_go` (a tree
+    takes many times as much memory as the text, and there may be thousands). A text that was
     accepted before, by its checksum, is not even parsed once: `known_tokens` stand in history.
     """
 

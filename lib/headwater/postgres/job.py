@@ -40,6 +40,10 @@ def lock_timeout_of(migration: Migration, settings: Settings) -> int:
 # the lock hears of hardly anything else, so that a sound run does not wait for this.
 _WORDS_TO_END_S = 0.1
 
+# Characters of a file that COMMIT of the one before may travel with: the server reads all of a
+# message before it runs any of it, and meanwhile what that one has locked stays locked.
+_SMALL = 32_768
+
 # When to ask for the end of a COMMIT that travels with a file, in seconds of waiting for that file.
 _LOOK_S = 0.2
 
@@ -212,7 +216,7 @@ class Job:
     settings: Settings
     out_of_order: bool = False
     done: int = 0
-    """How many files were applied before it in this run."""
+    """How many files come before it in this run: when it begins, they are applied."""
     upcoming: Job | None = None
     """The one that runs on the session behind it."""
     notify: Notify = ignore
@@ -223,9 +227,17 @@ class Job:
         return self.file.migration
 
     def prepare_upcoming(self) -> None:
-        """Read what is needed of the next file, while the server works on this one."""
-        if self.upcoming is not None:
+        """Read what is needed of the next file, while the server works on this one.
+
+        Not of a large one: the server may have done long before, and holds locks until COMMIT.
+        """
+        if self.upcoming is not None and self.upcoming.is_small:
             _ = self.upcoming.file.tokens, self.upcoming.traces
+
+    @property
+    def is_small(self) -> bool:
+        """Say whether the server reads it in no time: in one message with what comes before it."""
+        return len(self.migration.text) <= _SMALL
 
     @cached_property
     def traces(self) -> Traces:

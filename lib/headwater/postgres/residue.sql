@@ -5,7 +5,7 @@
 WITH words(pattern) AS (
     VALUES ('\mset_config\M|\mload\M|replication|u&["'']|_to_xml|\mts_(stat|rewrite)\M'
             '|\mset\s+(session\s+|local\s+)?[\w"$]+\s*\.'
-            '|\mexecute\s+(?!function\M|procedure\M)'
+            '|\mexecute\M(?!\s+(function|procedure)\M)'
             '|\malter\s+(role|user|group|database|system)\M')
 ), calls(pattern) AS (
     -- In an expression that is stored as a tree a function is a number.

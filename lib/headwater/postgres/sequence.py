@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from headwater.errors import HeadwaterError, LockBusy, MigrationFailed, TargetError
+from headwater.errors import LockBusy, TargetError
 from headwater.files.accepted import Accepted
 from headwater.model import MigrationResult, Notify, Plan, Started, Target
 from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, sessions
 from headwater.postgres.stepwise import require_resumable, run_without_transaction
-from headwater.postgres.transaction import run_in_transaction
+from headwater.postgres.transaction import not_begun, run_in_transaction
 from headwater.settings import Settings
 
 
@@ -57,7 +57,7 @@ def _run(job: Job, session: Sessions, *, total: int) -> None:
             session.forget(job)
             session.finish(job, result)
     except TargetError as error:
-        told = _not_begun(job, error)
+        told = not_begun(job, error)
         if told is error:
             raise
         raise told from error
@@ -79,14 +79,3 @@ def _jobs(
         )
         jobs.append(job)
     return reversed(jobs)
-
-
-def _not_begun(job: Job, error: TargetError) -> HeadwaterError:
-    """Tell of a session that could not be had: nothing was touched is true of a first file only."""
-    if not job.done:
-        return error
-    return MigrationFailed(
-        f"{job.migration.version}.sql was not begun: {error.message}",
-        detail=error.detail,
-        hint=f"the {job.done} before it stay applied; run the command again when that is mended",
-    )

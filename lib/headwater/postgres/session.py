@@ -93,7 +93,7 @@ def forgetting(connection: Connection, lock_timeout_ms: int) -> bytes:
 _STAYS = re.compile(
     r"""\bset_config\b | \bload\b | replication | u&["'] | _to_xml | \bts_(?:stat|rewrite)\b
       | \bset\s+(?:session\s+|local\s+)?[\w"$]+\s*\.
-      | \bexecute\s+(?!function\b|procedure\b)
+      | \bexecute\b(?!\s+(?:function|procedure)\b)
       | \balter\s+(?:role|user|group|database|system)\b""",
     re.IGNORECASE | re.VERBOSE,
 )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from headwater.errors import HeadwaterError, LockBusy, MigrationFailed
+from headwater.errors import HeadwaterError, LockBusy, MigrationFailed, TargetError
 from headwater.model import Migration, MigrationResult, Said
 from headwater.postgres import history
 from headwater.postgres.commit import (
@@ -87,16 +87,32 @@ def _try_in_transaction(job: Job, session: Sessions, seen: list[str], *, alone: 
             _run_once(job, session, seen, alone=alone)
         except _TakenBack as taken:
             # Whatever the reason is: run by itself, it will be told, or not come again.
-            run_in_transaction(taken.job, session, alone=True)
+            _run_again(taken.job, session)
         except _NotCleaned:
             session.discard()
         else:
             return
 
 
+def _run_again(job: Job, session: Sessions) -> None:
+    try:
+        run_in_transaction(job, session, alone=True)
+    except TargetError as error:
+        raise MigrationFailed(
+            f"{job.migration.version}.sql was rolled back, and could not be run again: "
+            f"{error.message}",
+            detail=error.detail,
+            hint=_earlier(job) + "run the command again when that is mended",
+        ) from error
+
+
 def _run_once(job: Job, session: Sessions, seen: list[str], *, alone: bool) -> None:
     begun = time.monotonic()
-    connection = session.for_file(lock_timeout_of(job.migration, job.settings))
+    if session.deferred is None or session.connection is None:
+        connection = session.for_file(lock_timeout_of(job.migration, job.settings))
+    else:
+        # As it is: where it is closed by now, that is found out when the message is sent.
+        connection = session.connection
     name = savepoint_name()
     message = Message.of_file(
         job,
@@ -137,13 +153,13 @@ def _run_once(job: Job, session: Sessions, seen: list[str], *, alone: bool) -> N
             raise
         except psycopg.Error as error:
             roll_back(connection)
-            raise message.failure_behind(error) from error
+            raise failure_behind(job, error) from error
         except BaseException:
             roll_back(connection)
             raise
+    session.finish(job, result)
     if job.upcoming:
         session.forget(job)
-    session.finish(job, result)
 
 
 def _lost(job: Job, error: psycopg.Error) -> MigrationFailed:
@@ -174,24 +190,41 @@ def _cleaning_to_defer(job: Job, session: Sessions) -> bytes | None:
     upcoming = job.upcoming
     if upcoming is None or not upcoming.migration.transactional:
         return None
+    if not upcoming.is_small or not _is_read_as_usual(session.connection):
+        return None
     if lock_timeout_of(upcoming.migration, upcoming.settings) != session.lock_timeout_ms:
         return None
     return session.cleaning(job)
+
+
+def _is_read_as_usual(connection: Connection | None) -> bool:
+    """Say whether the session reads a text as a fresh one does.
+
+    The server reads all of a message before what cleans the session is run. (It reports both
+    settings by itself. A third one, backslash_quote, only refuses: such a message is taken back.)
+    """
+    if connection is None:
+        return False
+    status = connection.pgconn.parameter_status
+    return (status(b"client_encoding"), status(b"standard_conforming_strings")) == (b"UTF8", b"on")
 
 
 def _settle(session: Sessions, reply: Reply) -> Reply:
     """Read what has become of the file before from the answer to a message; give the rest of it.
 
     Raises _TakenBack when it was rolled back by what stands behind its COMMIT in the message (the
-    server reads all of that before it begins), MigrationFailed when the connection went and it was
-    rolled back, OutcomeUnknown when nobody can say.
+    server reads all of that before it begins), or by a lock that was not to be had; MigrationFailed
+    when the server refused to commit it, or the connection went and it was rolled back;
+    OutcomeUnknown when nobody can say.
     """
     deferred, session.deferred = session.deferred, None
     if deferred is None:
         return reply
     if not says_committed(reply):
-        if reply.error is None or not reply.lost:
+        if reply.error is None or _may_be_of_the_message(reply.error):
             raise _TakenBack(deferred.job)
+        if not reply.lost:
+            raise failure_behind(deferred.job, reply.error) from reply.error
         if session.connection is not None:
             session.connection.close()
         if not deferred.finished:
@@ -205,6 +238,16 @@ def _settle(session: Sessions, reply: Reply) -> Reply:
     if reply.error is not None and reply.succeeded < ours and not reply.lost:
         raise _NotCleaned
     return Reply(results=reply.results[ours:], error=reply.error)
+
+
+def _may_be_of_the_message(error: psycopg.Error) -> bool:
+    """Say whether a COMMIT may have failed by no fault of its file.
+
+    What the server does not understand of a text it places in that, but for bytes that are no text;
+    COMMIT itself has no places.
+    """
+    no_text = isinstance(error, psycopg.errors.CharacterNotInRepertoire)
+    return bool(error.diag.statement_position) or no_text or isinstance(error, NO_LOCK)
 
 
 # --- one file ---------------------------------------------------------------------------------
@@ -374,6 +417,11 @@ class Message:
             raise self._not_kept()
         return judged
 
+    def _places(self, error: psycopg.Error, offset: int) -> bool:
+        """Say whether the place of an error is inside the file."""
+        position = int(error.diag.statement_position or 0) - 1
+        return offset <= position < offset + len(self.job.migration.text)
+
     def _not_kept(self) -> MigrationFailed:
         return MigrationFailed(
             f"{self.job.migration.version}.sql: {NOT_KEPT}; a rule, a trigger or the file took it "
@@ -391,26 +439,15 @@ class Message:
             raise reply.error
         script = self.job.file.script
         index = reply.succeeded - self.statements_before if offset else len(script.statements)
+        if offset and index < 0 and self._places(reply.error, offset):
+            index = 0  # the server does not understand the text, and has begun nothing
+        if index >= len(script.statements) and is_replaced(reply.error):
+            raise self._not_kept()
         if not 0 <= index < len(script.statements):
-            raise self._not_kept() if is_replaced(reply.error) else self.failure_behind(reply.error)
+            raise failure_behind(self.job, reply.error)
         name = f"{self.job.migration.version}.sql"
         place = place_of_error(reply.error, script, name, index=index, offset=offset)
         raise failed(reply.error, place, self.job)
-
-    def failure_behind(self, error: psycopg.Error) -> HeadwaterError:
-        """Tell of a failure that no single statement of the file caused: a guard, or COMMIT."""
-        name = f"{self.job.migration.version}.sql"
-        words, *others = facts(error).splitlines()
-        if isinstance(error, _TRANSACTION_GONE):
-            failure = _transaction_gone(name, detail="\n".join([words, *others]))
-        else:
-            failure = MigrationFailed(
-                f"{name} failed at its end: {words}",
-                detail="\n".join(others),
-                hint=_after_failure(self.job, error),
-            )
-        failure.__cause__ = error
-        return failure
 
 
 # What RELEASE says when the savepoint is not there: another transaction, or none at all.
@@ -418,6 +455,22 @@ _TRANSACTION_GONE = (
     psycopg.errors.InvalidSavepointSpecification,
     psycopg.errors.NoActiveSqlTransaction,
 )
+
+
+def failure_behind(job: Job, error: psycopg.Error) -> HeadwaterError:
+    """Tell of a failure that no single statement of the file caused: a guard, or COMMIT."""
+    name = f"{job.migration.version}.sql"
+    words, *others = facts(error).splitlines()
+    if isinstance(error, _TRANSACTION_GONE):
+        failure = _transaction_gone(name, detail="\n".join([words, *others]))
+    else:
+        failure = MigrationFailed(
+            f"{name} failed at its end: {words}",
+            detail="\n".join(others),
+            hint=_after_failure(job, error),
+        )
+    failure.__cause__ = error
+    return failure
 
 
 def _transaction_gone(name: str, *, detail: str = "") -> MigrationFailed:
@@ -440,9 +493,23 @@ def failed(error: psycopg.Error, place: Place, job: Job) -> MigrationFailed:
 
 
 def _after_failure(job: Job, error: psycopg.Error | None = None) -> str:
-    earlier = f"the {job.done} before it stay applied; " if job.done else ""
     what = (error and advice(error)) or "mend it and run the command again"
-    return f"{job.migration.version} was rolled back whole, {earlier}{what}"
+    return f"{job.migration.version} was rolled back whole, {_earlier(job)}{what}"
+
+
+def _earlier(job: Job) -> str:
+    return f"the {job.done} before it stay applied; " if job.done else ""
+
+
+def not_begun(job: Job, error: TargetError) -> HeadwaterError:
+    """Tell of a session that could not be had: nothing was touched is true of a first file only."""
+    if not job.done:
+        return error
+    return MigrationFailed(
+        f"{job.migration.version}.sql was not begun: {error.message}",
+        detail=error.detail,
+        hint=f"the {job.done} before it stay applied; run the command again when that is mended",
+    )
 
 
 def require_sentences(

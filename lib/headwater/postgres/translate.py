@@ -94,18 +94,15 @@ def facts(error: psycopg.Error) -> str:
     return "\n".join(lines)
 
 
-# The server says goodbye: admin shutdown, crash shutdown, cannot connect now, database dropped,
-# idle session and transaction timeouts. (Appendix A of the manual: class 57, 25P03 and 25P04.)
-_SESSION_ENDED = frozenset({"57P01", "57P02", "57P03", "57P04", "57P05", "25P03", "25P04"})
-
-
 def session_ended(error: psycopg.Error) -> bool:
-    """Say whether the connection went with this error, so that nobody knows what the server did."""
-    if not isinstance(error, psycopg.OperationalError):
-        return False
-    # RAISE in a file may use these codes as well; only the end of a session is FATAL.
-    fatal = error.diag.severity_nonlocalized in ("FATAL", "PANIC")
-    return not error.diag.sqlstate or (fatal and error.diag.sqlstate in _SESSION_ENDED)
+    """Say whether the connection went with this error, so that nobody knows what the server did.
+
+    The driver's own words have no SQLSTATE. The server's (or a pooler's) last ones are FATAL, with
+    whatever code; RAISE in a file may use any code, but not that.
+    """
+    if error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
+        return True
+    return isinstance(error, psycopg.OperationalError) and not error.diag.sqlstate
 
 
 @contextmanager

@@ -7,6 +7,7 @@ which statement of a file failed, and whether the server found as many as the pa
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
@@ -54,9 +55,9 @@ def send(
     """Send a message of one or more statements, and wait for all of the answer.
 
     `meanwhile` is called once the message is on its way, to work while the server does; what it
-    raises is raised after the answer has come. `tick` looks after a long wait; what it raises ends
-    it: a driver error as the reply's. Ctrl-C cancels the statement on the server and waits for its
-    end before it is raised.
+    raises cancels the statement, and is raised after the answer has come. `tick` looks after a long
+    wait; what it raises ends it: a driver error as the reply's. Ctrl-C cancels the statement on the
+    server and waits for its end before it is raised.
     """
     pgconn = connection.pgconn
     try:
@@ -65,6 +66,11 @@ def send(
             try:
                 if meanwhile is not None:
                     meanwhile()
+            except BaseException:
+                # Ctrl-C mostly: nobody waits for this answer any more.
+                with suppress(psycopg.Error):
+                    pgconn.get_cancel().cancel()
+                raise
             finally:
                 answer = generators.execute(pgconn)
                 results = connection.wait(ticking(answer, tick) if tick else answer)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from rich.status import Status
 
 
+_PATIENCE_S = 1.0
+
+
 @contextmanager
 def progress() -> Generator[Notify]:
     """Give the function that takes the events of long work, and shows them in their order.
@@ -53,11 +56,16 @@ def _shown_apart(show: Callable[[Event], None]) -> Generator[Notify]:
 
     thread = threading.Thread(target=work, name="progress", daemon=True)
     thread.start()
+    patience_s: float | None = None
     try:
         yield events.put
+    except KeyboardInterrupt:
+        # Whoever ends us does not wait for a terminal that takes nothing.
+        patience_s = _PATIENCE_S
+        raise
     finally:
         events.put(None)
-        thread.join()
+        thread.join(patience_s)
     if failures:
         raise failures[0]
 
