@@ -257,7 +257,7 @@ def test_a_connection_that_falls_silent_at_any_message_does_too_and_the_run_come
 ) -> None:
     scenario = scenario_of(name, SCENARIOS[name], tmp_path / "f", settings, databases)
     cases = break_at_every_message(
-        scenario, fault, databases, at_once=45, hole_seconds=HOLE_SECONDS
+        scenario, fault, databases, at_once=20, hole_seconds=HOLE_SECONDS
     )
     by_itself = sum(not case.had_to_close for case in cases)
     require_right(
