@@ -145,8 +145,8 @@ def _waiters(target: Target) -> bool:
     """Say whether a runner has tried to take the lock that another one holds."""
     count = value(
         target,
-        "select count(*) from pg_stat_activity where datname = current_database() "
-        "and application_name = 'headwater lock' and query like '%try_advisory%' and pid not in "
-        "(select pid from pg_locks where locktype = 'advisory' and granted)",
+        "select count(*) from pg_stat_activity a where datname = current_database() "
+        "and application_name = 'headwater lock' and query like '%try_advisory%' and not exists "
+        "(select from pg_locks l where l.pid = a.pid and locktype = 'advisory' and granted)",
     )
     return bool(count)
