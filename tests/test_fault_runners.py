@@ -108,15 +108,15 @@ def test_tasks_at_once_end_well_and_write_no_error_of_the_server(
 # --- one of two dies --------------------------------------------------------------------------
 
 DIES = {
-    "transactional": "insert into app.done values (1); select pg_sleep(1.5), 'the work';",
+    "transactional": "insert into app.done values (1); select pg_sleep(5), 'the work';",
     "no transaction": f"{NO_TRANSACTION}insert into app.done values (1);\n"
-    "select pg_sleep(1.5), 'the work';\ncreate index concurrently t_i on app.t (i);\n",
+    "select pg_sleep(5), 'the work';\ncreate index concurrently t_i on app.t (i);\n",
     "while it builds": f"{NO_TRANSACTION}create index concurrently t_i on app.t (app.slowly(i));\n"
     "insert into app.done values (1);\n",
 }
 SLOWLY = {
     "0001_slowly.sql": "create function app.slowly(i int) returns int language plpgsql immutable "
-    "as $$ begin perform pg_sleep(0.015); return i; end $$; -- the work"
+    "as $$ begin perform pg_sleep(0.05); return i; end $$; -- the work"
 }
 
 
