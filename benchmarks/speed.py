@@ -63,7 +63,7 @@ def main() -> None:
     arguments.add_argument("--runs", type=int, default=7)
     arguments.add_argument("words", nargs="*")
     given = arguments.parse_args()
-    runs = max(given.runs, 3)
+    runs = max(given.runs, 7)
     settings = load_settings(ROOT, environ={})
     access = start(server_of(ROOT))
     target = access.target(DATABASE, "benchmark")

@@ -153,11 +153,10 @@ create constraint trigger no after insert on app.t deferrable initially deferred
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """Listen to the messages that runs send for files."""
     messages: list[bytes] = []
-    really_send = send
 
     def listen(connection: Connection, message: bytes, **options: Any) -> Reply:
         messages.append(message)
-        return really_send(connection, message, **options)
+        return send(connection, message, **options)
 
     monkeypatch.setattr(transaction, "send", listen)
     return messages

@@ -128,8 +128,13 @@ class Sessions:
             return
         with suppress(psycopg.Error):
             if not self.deferred.finished and is_committed(self.lock, self.deferred.pending):
-                self.deferred.finished = True
-                self.finish(self.deferred.job, self.deferred.result)
+                self.finish_deferred(self.deferred)
+
+    def finish_deferred(self, deferred: Deferred) -> None:
+        """Tell once that a file whose COMMIT had been left to the next message is applied."""
+        if not deferred.finished:
+            deferred.finished = True
+            self.finish(deferred.job, deferred.result)
 
     def cleaning(self, job: Job) -> bytes | None:
         """Give the statements that clean the session behind a file; empty: nothing is left.
@@ -137,31 +142,24 @@ class Sessions:
         None where the database must be asked first, or the session must be replaced.
         """
         self.residue.note(job.traces)
-        if not self.residue.is_known or self.connection is None:
+        if not self.residue.is_known or self.connection is None or self.connection.closed:
             return None
         if self.residue.is_clean_behind(job.traces):
             return b""
-        if not self._can_be_cleaned(job):
+        if not self.residue.can_be_removed(job.migration):
             return None
         return forgetting(self.connection, self.lock_timeout_ms)
 
     def forget(self, job: Job) -> None:
         """Make sure that the next file finds nothing of this one: clean the session, or end it."""
-        self.residue.note(job.traces)
+        cleaning = self.cleaning(job)
         if self.connection is None or self.connection.closed:
             return
         if not self.residue.is_known:
             self.residue.ask(self.connection, job.settings)
-        if self.residue.is_clean_behind(job.traces):
-            return
-        if self._can_be_cleaned(job):
-            reply = send(self.connection, forgetting(self.connection, self.lock_timeout_ms))
-            if reply.error is None:
-                return
-        self.discard()
-
-    def _can_be_cleaned(self, job: Job) -> bool:
-        return self.residue.can_be_removed(job.migration)
+            cleaning = self.cleaning(job)
+        if cleaning is None or (cleaning and send(self.connection, cleaning).error is not None):
+            self.discard()
 
     def discard(self) -> None:
         """Close the connection: the next file gets another one."""

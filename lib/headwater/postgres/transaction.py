@@ -232,8 +232,7 @@ def _settle(session: Sessions, reply: Reply) -> Reply:
                 require_committed(deferred.pending, reply.error)
             except NotCommitted as failure:
                 raise _lost(deferred.job, failure.error) from failure.error
-    if not deferred.finished:
-        session.finish(deferred.job, deferred.result)
+    session.finish_deferred(deferred)
     ours = _statements_in(deferred.message)
     if reply.error is not None and reply.succeeded < ours and not reply.lost:
         raise _NotCleaned
@@ -508,7 +507,7 @@ def not_begun(job: Job, error: TargetError) -> HeadwaterError:
     return MigrationFailed(
         f"{job.migration.version}.sql was not begun: {error.message}",
         detail=error.detail,
-        hint=f"the {job.done} before it stay applied; run the command again when that is mended",
+        hint=_earlier(job) + "run the command again when that is mended",
     )
 
 
