@@ -14,11 +14,12 @@ from headwater.model import Target
 from headwater.settings import Settings
 from tests.faults.runners import Ran, Runner, runners
 from tests.projects import make_project
-from tests.support import query, recorded, running_sessions, until, value, write_files
+from tests.support import query, recorded, running_sessions, session, until, value, write_files
 
 pytestmark = pytest.mark.slow
 
 ROUNDS = 25
+GATE = 4711
 DONE, BUSY = 0, 5
 
 BASE = {
@@ -107,16 +108,26 @@ def test_tasks_at_once_end_well_and_write_no_error_of_the_server(
 
 # --- one of two dies --------------------------------------------------------------------------
 
-DIES = {
-    "transactional": "insert into app.done values (1); select pg_sleep(5), 'the work';",
-    "no transaction": f"{NO_TRANSACTION}insert into app.done values (1);\n"
-    "select pg_sleep(5), 'the work';\ncreate index concurrently t_i on app.t (i);\n",
-    "while it builds": f"{NO_TRANSACTION}create index concurrently t_i on app.t (app.slowly(i));\n"
-    "insert into app.done values (1);\n",
+# Each works for as long as the test keeps the gate shut: however late the second runner comes, the
+# first one is there.
+GATED = {
+    "0001_gate.sql": f"""
+create function app.passes(i int) returns int language plpgsql immutable as $$
+begin
+    while exists (
+        select from pg_locks join pg_database d on d.oid = database
+        where locktype = 'advisory' and objid = {GATE} and granted and datname = current_database()
+    )
+    loop perform pg_sleep(0.02); end loop;
+    return i;
+end $$;"""
 }
-SLOWLY = {
-    "0001_slowly.sql": "create function app.slowly(i int) returns int language plpgsql immutable "
-    "as $$ begin perform pg_sleep(0.05); return i; end $$; -- the work"
+DIES = {
+    "transactional": "insert into app.done values (1); select app.passes(1);",
+    "no transaction": f"{NO_TRANSACTION}insert into app.done values (1);\n"
+    "select app.passes(1);\ncreate index concurrently t_i on app.t (i);\n",
+    "while it builds": f"{NO_TRANSACTION}create index concurrently t_i on app.t (app.passes(i));\n"
+    "insert into app.done values (1);\n",
 }
 
 
@@ -124,16 +135,17 @@ SLOWLY = {
 def test_a_runner_that_waits_finishes_what_a_killed_one_had_begun(
     target: Target, tmp_path: Path, name: str
 ) -> None:
-    project = make_project(tmp_path / "project", BASE | SLOWLY, target)
+    project = make_project(tmp_path / "project", BASE | GATED, target)
     project.invoke("migrate")
     project.write({"migrations/0002_dies.sql": DIES[name]})
-    first = project.begin("migrate")
-    word = "slowly" if name == "while it builds" else "the work"
-    until(lambda: running_sessions(target, word), "the work of the first one", seconds=20)
-    second = project.begin("migrate")
-    until(lambda: _waiters(target), "the wait of the second one", seconds=20)
-    os.kill(first.pid, signal.SIGKILL)
-    first.communicate()
+    with session(target) as gate:
+        gate.execute("select pg_advisory_xact_lock(%s)", [GATE])
+        first = project.begin("migrate")
+        until(lambda: running_sessions(target, "app.passes"), "the first one's work", seconds=60)
+        second = project.begin("migrate")
+        until(lambda: _waiters(target), "the wait of the second one", seconds=60)
+        os.kill(first.pid, signal.SIGKILL)
+        first.communicate()
     ended = project.end(second, "migrate", code=DONE)
     assert "waiting for process" in ended.err
     assert query(target, "select round from app.done") == [(1,)]
