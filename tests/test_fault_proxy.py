@@ -7,7 +7,6 @@ needs no other proof that it can be repeated: the next one of the loop is the re
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import re
 from collections.abc import Callable, Generator
@@ -26,6 +25,7 @@ from headwater.settings import Settings
 from tests.conftest import FreshDatabase
 from tests.faults.proxy import CUTS, HOLES, Fault, Proxy
 from tests.faults.state import Ending, Glance, glance_at, run, wait_for_quiet
+from tests.faults.stride import STRIDE, drawn
 from tests.support import migrated, query, value, write_files
 
 pytestmark = pytest.mark.slow
@@ -55,7 +55,6 @@ FAILED, HALF_DONE, UNKNOWN = 3, 4, 6
 # For how long the proxy lets a client wait in a black hole.
 HOLE_SECONDS = 6
 # Every message is broken; where time is short, each n-th, from one that is drawn.
-STRIDE = int(os.environ.get("FAULT_STRIDE", "1"))
 
 
 @pytest.fixture(scope="module")
@@ -395,7 +394,7 @@ def test_a_run_that_mends_a_broken_one_may_break_as_well(
             if left not in {scenario.before, scenario.after}:
                 states.setdefault(left, point)
     cases: list[Case] = []
-    for left, point in states.items():
+    for left, point in drawn([*states.items()]):
         with databases() as half_done:
             with Proxy(half_done) as proxy:
                 assert broken(scenario, half_done, proxy, {point: Fault.AFTER}).left == left

@@ -13,12 +13,13 @@ import pytest
 from headwater.model import Target
 from headwater.settings import Settings
 from tests.faults.runners import Ran, Runner, runners
+from tests.faults.stride import share
 from tests.projects import make_project
 from tests.support import query, recorded, running_sessions, session, until, value, write_files
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 25
+ROUNDS = share(25, at_least=4)
 GATE = 4711
 DONE, BUSY = 0, 5
 

@@ -19,12 +19,13 @@ from psycopg.conninfo import conninfo_to_dict
 from headwater.model import Target
 from headwater.postgres.connect import with_database
 from tests.conftest import FreshDatabase
+from tests.faults.stride import STRIDE, share
 from tests.projects import Project, make_project
 from tests.support import query, value
 
 pytestmark = pytest.mark.slow
 
-MOMENTS = 50
+MOMENTS = share(50, at_least=8)
 AT_ONCE = 4
 SEED = 20_240_501
 # Five times client_connection_check_interval, in which a server notices that a client is gone.
@@ -201,4 +202,4 @@ def test_a_runner_killed_at_any_moment_leaves_nothing_to_do_by_hand(
     )
     assert not wrong, "\n".join(wrong)
     assert not late
-    assert len({each.stood for each in found}) == 4
+    assert STRIDE > 1 or len({each.stood for each in found}) == 4

@@ -25,6 +25,7 @@ from tests.conftest import FreshDatabase
 from tests.faults.injection import INSTALL, ON_BOOKKEEPING, ON_DDL, arm, disarm, passed
 from tests.faults.kinds import BASE, NO_TRANSACTION, SAME, TRANSACTIONAL, files_of
 from tests.faults.state import Ending, Picture, picture_of, run
+from tests.faults.stride import drawn
 from tests.support import migrated, query, session, until, value, write_files
 
 pytestmark = pytest.mark.slow
@@ -156,7 +157,9 @@ def break_everywhere(
     with ThreadPoolExecutor(AT_ONCE) as pool:
         kinds = pool.map(lambda name: unbroken(name, root, settings, clone), names)
         cases = [(kind, point) for kind in kinds for point in range(1, kind.boundaries + 1)]
-        return list(pool.map(lambda case: break_at(case[0], case[1], settings, clone), cases))
+        return list(
+            pool.map(lambda case: break_at(case[0], case[1], settings, clone), drawn(cases))
+        )
 
 
 def test_a_transaction_that_is_broken_anywhere_is_before_or_after(

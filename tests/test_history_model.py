@@ -35,6 +35,7 @@ from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate, status
 from headwater.settings import Settings
 from headwater.verdicts import Repair
+from tests.faults.stride import STRIDE, share
 
 # Outside the managed schema, so that a reset does not wipe what ran: name -> how often.
 RAN = "create table public.ran (name text); create schema app"
@@ -327,7 +328,7 @@ def test_whatever_happens_to_files_status_tells_it_and_nothing_runs_that_must_no
         run_state_machine_as_test(
             Histories,
             settings=hypothesis_settings(
-                max_examples=35,
+                max_examples=share(35, at_least=4),
                 stateful_step_count=20,
                 deadline=None,
                 database=None,
@@ -341,4 +342,4 @@ def test_whatever_happens_to_files_status_tells_it_and_nothing_runs_that_must_no
     wanted = {str(what) for what in states | events}
     seen = {str(what) for what, count in _seen.items() if count}
     print(f"states and events seen: {len(wanted & seen)} of {len(wanted)}")
-    assert wanted <= seen
+    assert STRIDE > 1 or wanted <= seen

@@ -20,6 +20,7 @@ from psycopg import conninfo, sql
 import tasks
 from headwater.model import Target
 from headwater.report.workflow import BUG
+from tests.faults.stride import STRIDE
 from tests.projects import Project, make_project
 from tests.support import query
 
@@ -290,13 +291,11 @@ DEBUGGED = (
 
 # Each a test of its own, so that they run side by side.
 GROUPS = 8
-# Where time is short, one group in four.
-STRIDE = 4 if "FAULT_STRIDE" in os.environ else 1
 
 
 @pytest.mark.slow
 @needs_proc
-@pytest.mark.parametrize("group", range(0, GROUPS, STRIDE))
+@pytest.mark.parametrize("group", range(0, GROUPS, 1 if STRIDE == 1 else 4))
 def test_no_task_shows_a_password_that_was_said_in_a_wrong_way(
     group: int, tmp_path: Path, project: Project
 ) -> None:
