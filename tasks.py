@@ -79,6 +79,27 @@ def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
     report.show("migrate", outcome, target=target, json=json)
 
 
+@task(
+    help={
+        "to": "undo what was applied after this version, which stays",
+        "steps": "how many to undo, the last applied first (default: 1)",
+        "confirm": "the database's name, typed in full, unless it is disposable",
+        **JSON,
+    }
+)
+def rollback(
+    c: Context, to: str = "", steps: int = 0, confirm: str = "", json: bool = False
+) -> None:
+    """Undo migrations by their VERSION.down.sql, the last applied one first."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        outcome = postgres.rollback(
+            target, folder, settings, to=to, steps=steps, confirm=confirm, notify=notify
+        )
+    report.show("rollback", outcome, target=target, json=json)
+
+
 @task(help={"check": "exit with 1 unless everything is applied and agrees", **JSON})
 def status(c: Context, check: bool = False, json: bool = False) -> None:
     """Show what is applied, pending, edited or missing; changes nothing."""
@@ -306,6 +327,7 @@ namespace = with_full_names(
     Collection(
         reset,
         migrate,
+        rollback,
         status,
         wait,
         verify,

@@ -68,6 +68,16 @@ def recorded(target: Target, settings: Settings) -> list[str]:
     return [row[0] for row in query(target, f"select version from {settings.history} order by 1")]
 
 
+def drop_templates_of(target: Target, role: str) -> None:
+    """Drop the templates that a role has left on the server: else it cannot be dropped."""
+    for (name,) in query(
+        target,
+        "select datname from pg_database where datname like 'headwater_template_%' "
+        f"and pg_get_userbyid(datdba) = '{role}'",
+    ):
+        query(target, f"drop database if exists {name}")
+
+
 def tables(target: Target, schema: str = "app") -> list[str]:
     """Give the tables of a schema, in order."""
     return [

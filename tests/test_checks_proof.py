@@ -1,4 +1,4 @@
-"""Verify: six lines whatever happens, every difference told, and nothing written to the target."""
+"""Verify: seven lines, every difference told, and nothing written to the target."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from headwater.checks import proof, rebuilding
-from headwater.checks.proof import order_of_history, verify
+from headwater.checks import building, proof, rebuilding
+from headwater.checks.proof import verify
 from headwater.errors import Unreachable
+from headwater.files import sentences
 from headwater.files.read import read_folder
 from headwater.files.sentences import Sentences, read_sentences
 from headwater.model import (
@@ -24,6 +25,7 @@ from headwater.model import (
     Target,
 )
 from headwater.postgres.connect import Connection, connect
+from headwater.postgres.plan import order_of_history
 from headwater.postgres.run import migrate
 from headwater.report.changes import describe
 from headwater.settings import DatabaseChoice, Settings
@@ -31,7 +33,7 @@ from headwater.verdicts import CheckLine, Outcome, Verification
 from tests.conftest import ROOT
 from tests.support import folder_with, migrated, query, tables, value, write_files
 
-NAMES = ["files", "rebuild", "post-conditions", "checks", "drift", "lint"]
+NAMES = ["files", "rebuild", "post-conditions", "undo", "checks", "drift", "lint"]
 
 FIRST = {
     "20250101_first.sql": "create schema app;\ncreate table app.a (id int primary key);\n",
@@ -47,7 +49,7 @@ Files = dict[str, str]
 
 
 def verified(target: Target, settings: Settings, files: Files | None = None) -> Verification:
-    """Verify, with these files written over the others; there are always the six lines."""
+    """Verify, with these files written over the others; there are always the seven lines."""
     write_files(settings.migrations, files or {})
     report = verify(target, read_folder(settings.migrations), settings)
     assert [line.name for line in report.lines] == NAMES
@@ -59,7 +61,7 @@ def line(report: Verification, name: str) -> CheckLine:
 
 
 def outcomes(report: Verification) -> str:
-    """Give the outcomes of the six lines, in order."""
+    """Give the outcomes of the seven lines, in order."""
     return ", ".join(each.outcome.value for each in report.lines)
 
 
@@ -72,7 +74,7 @@ def only_finding(report: Verification, name: str) -> Finding:
     return finding
 
 
-ALL_OK = "ok, ok, ok, ok, ok, ok"
+ALL_OK = "ok, ok, ok, ok, ok, ok, ok"
 
 
 @pytest.fixture
@@ -95,10 +97,10 @@ def here(settings: Settings, server: Target) -> Settings:
     return replace(settings, root=ROOT)
 
 
-# --- the six lines ----------------------------------------------------------------------------
+# --- the seven lines ----------------------------------------------------------------------------
 
 
-def test_what_the_files_have_built_is_proved_in_six_lines(
+def test_what_the_files_have_built_is_proved_in_seven_lines(
     built: Target, settings: Settings
 ) -> None:
     report = verified(built, settings)
@@ -108,6 +110,7 @@ def test_what_the_files_have_built_is_proved_in_six_lines(
         "1 migrations, 1 applied, 0 pending",
         "1 migrations build a database from nothing",
         "2 hold",
+        "there are no down files",
         "1 hold of the rebuilt schema and the target",
         "the database is what the files build",
         "nothing is pending",
@@ -151,7 +154,7 @@ def test_a_pending_file_that_fails_is_told_and_so_is_all_the_rest(
 ) -> None:
     query(built, "alter table app.a add column c int")
     report = verified(built, settings, {"20250102_second.sql": "alter table app.b add c int;\n"})
-    assert outcomes(report) == "ok, failed, skipped, skipped, found, ok"
+    assert outcomes(report) == "ok, failed, skipped, ok, skipped, found, ok"
     assert report.exit_code == 1
     broken = only_finding(report, "rebuild")
     assert broken.rule == "migration-failed"
@@ -166,13 +169,13 @@ def test_a_post_condition_that_does_not_hold_breaks_the_rebuild(
     false = {"20250101_first.verify.sql": 'select false as "it holds";\n'}
     folder_with(settings, FIRST | false)
     report = verified(target, settings)
-    assert outcomes(report) == "ok, failed, skipped, skipped, ok, ok"
+    assert outcomes(report) == "ok, failed, skipped, ok, skipped, ok, ok"
     assert "it holds" in str(only_finding(report, "rebuild"))
 
 
 def test_an_edited_file_is_found_and_nothing_is_rebuilt(built: Target, settings: Settings) -> None:
     report = verified(built, settings, {"20250101_first.sql": "create schema app;\n"})
-    assert outcomes(report) == "found, skipped, skipped, ok, skipped, ok"
+    assert outcomes(report) == "found, skipped, skipped, ok, ok, skipped, ok"
     assert only_finding(report, "files").rule == "history-edited"
     assert line(report, "rebuild").summary == "the files have problems"
     assert line(report, "checks").summary == "1 hold of the target"
@@ -182,7 +185,7 @@ def test_an_edited_file_is_found_and_nothing_is_rebuilt(built: Target, settings:
 def test_what_cannot_be_read_is_not_said_to_be_absent(built: Target, settings: Settings) -> None:
     broken = {"20250101_first.sql": "create tabel;\n", "checks/tables.sql": "select;\n"}
     report = verified(built, settings, broken)
-    assert outcomes(report) == "found, skipped, skipped, skipped, skipped, ok"
+    assert outcomes(report) == "found, skipped, skipped, ok, skipped, skipped, ok"
     assert line(report, "post-conditions").summary == "they run within the rebuild"
     assert line(report, "checks").summary == "no sentence of them can be read"
 
@@ -196,20 +199,23 @@ def test_the_checks_are_read_once(
         read.append(file)
         return read_sentences(text, file)
 
-    monkeypatch.setattr(proof, "read_sentences", counting)
-    assert verified(built, settings).exit_code == 0
-    assert read == ["checks/tables.sql"]
+    monkeypatch.setattr(sentences, "read_sentences", counting)
+    # A text that no other run has read: what is known of it is kept.
+    own = {"checks/tables.sql": f"-- {built.database}\n{FIRST['checks/tables.sql']}"}
+    for _ in range(2):
+        assert verified(built, settings, own).exit_code == 0
+        assert read == ["checks/tables.sql"]
 
 
 # --- where there is no place ------------------------------------------------------------------
 
 
-def test_without_a_place_it_says_so_in_all_six_lines_and_ends_with_2(
+def test_without_a_place_it_says_so_in_all_seven_lines_and_ends_with_2(
     built: Target, settings: Settings, server: Target
 ) -> None:
     not_possible(built)
     report = verified(built, here(settings, server))
-    assert outcomes(report) == "ok, not possible, skipped, ok, not possible, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, ok, not possible, ok"
     assert report.exit_code == 2
     why = "not possible: the private server lacks the extension unheard_of; "
     assert line(report, "rebuild").summary.startswith(why)
@@ -222,7 +228,7 @@ def test_without_a_place_and_with_pending_files_no_check_is_asked(
 ) -> None:
     not_possible(built)
     report = verified(built, here(settings, server), SECOND)
-    assert outcomes(report) == "ok, not possible, skipped, skipped, not possible, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, not possible, ok"
 
 
 def test_a_scratch_server_that_does_not_answer_makes_it_not_possible(
@@ -231,7 +237,7 @@ def test_a_scratch_server_that_does_not_answer_makes_it_not_possible(
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     nowhere = replace(settings, scratch=DatabaseChoice(source="HEADWATER_SCRATCH_URL", url=url))
     report = verified(built, nowhere)
-    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, ok, skipped, ok"
     assert report.exit_code == 2
     assert "no connection to nothing" in only_finding(report, "rebuild").message
 
@@ -243,7 +249,7 @@ def test_a_file_that_reaches_beyond_its_database_is_not_run(
     statement = f"-- headwater: no-transaction\ncreate database {escaped};\n"
     folder_with(settings, FIRST | {"20250102_second.sql": statement})
     report = verified(target, settings)
-    assert outcomes(report) == "ok, not possible, skipped, skipped, not possible, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, not possible, ok"
     assert only_finding(report, "rebuild").line == 2
     assert query(target, f"select from pg_database where datname = '{escaped}'") == []
 
@@ -367,7 +373,7 @@ def test_an_order_that_gives_another_schema_is_found(target: Target, settings: S
         "the order of names and the order of history build different schemas: function app.f()"
     )
     assert line(report, "files").summary == "1 problem"
-    assert outcomes(report) == "found, ok, ok, ok, found, ok"
+    assert outcomes(report) == "found, ok, ok, ok, ok, found, ok"
     assert report.exit_code == 1
 
 
@@ -451,7 +457,7 @@ def test_a_check_that_writes_is_refused_on_either_side(
     }
     migrated(target, settings, files)
     report = verified(target, settings)
-    assert outcomes(report) == "ok, ok, ok, found, ok, ok"
+    assert outcomes(report) == "ok, ok, ok, ok, found, ok, ok"
     rebuilt, on_target = (finding.message for finding in line(report, "checks").findings)
     answer = f"“it holds” could not be asked: cannot execute {refused} in a read-only transaction"
     assert rebuilt == f"in the rebuilt schema: {answer}"
@@ -498,7 +504,7 @@ def test_a_check_that_ends_its_own_session_does_not_end_the_report(
 ) -> None:
     check = 'select pg_terminate_backend(pg_backend_pid()) as "it survives";\n'
     report = verified(built, settings, {"checks/aaa.sql": check})
-    assert outcomes(report) == "ok, ok, ok, found, ok, ok"
+    assert outcomes(report) == "ok, ok, ok, ok, found, ok, ok"
     messages = [finding.message for finding in line(report, "checks").findings]
     assert len(messages) == 4
     assert "“it survives” could not be asked: terminating connection" in messages[0]
@@ -524,7 +530,7 @@ def losing(monkeypatch: pytest.MonkeyPatch, *, which: str) -> None:
                 end_sessions(target)
             yield connection
 
-    for module in (proof, rebuilding):
+    for module in (proof, building, rebuilding):
         monkeypatch.setattr(module, "connect", open_and_lose)
 
 
@@ -549,13 +555,13 @@ def test_a_target_that_is_lost_meanwhile_is_unreachable(built: Target, settings:
 def test_a_target_that_is_lost_before_its_checks_is_unreachable(
     built: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = proof._post_conditions
+    whole = proof._broken_there
 
-    def lose(*arguments: object) -> CheckLine:
+    def lose(*arguments: object) -> object:
         end_sessions(built)
         return whole(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(proof, "_post_conditions", lose)
+    monkeypatch.setattr(proof, "_broken_there", lose)
     with pytest.raises(Unreachable, match="asking the checks: the connection was lost"):
         verified(built, settings)
 
@@ -564,10 +570,12 @@ def test_a_scratch_database_that_is_lost_is_a_line_of_the_report(
     built: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     losing(monkeypatch, which="scratch database")
-    report = verified(built, settings)
-    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, ok"
+    # A check that never held of what was built before: somebody must enter it.
+    own = {"checks/own.sql": f'select true as "{built.database} is there";'}
+    report = verified(built, settings, own)
+    assert outcomes(report) == "ok, not possible, skipped, ok, ok, ok, ok"
     assert only_finding(report, "rebuild").message == (
-        "reading the catalogue: the connection was lost: "
+        "preparing the session: the connection was lost: "
         "an administrator, or a drop of the database, ended it"
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from headwater.checks.reading import grammar_of
 from headwater.checks.rebuilding import (
     NoPlace,
     built_snapshot,
@@ -16,9 +17,10 @@ from headwater.checks.rebuilding import (
 )
 from headwater.checks.scratch import ScratchServer
 from headwater.errors import HistoryError, MigrationFailed, TargetError, Unreachable
-from headwater.model import Finding, Target
+from headwater.files.directives import read_header
+from headwater.model import Finding, Migration, Target
 from headwater.postgres.connect import connect
-from headwater.postgres.databases import scratch_database
+from headwater.postgres.databases import locale_of, scratch_database
 from headwater.settings import Settings
 from headwater.verdicts import Outcome
 from tests.support import accepted_text, folder_with, migrated, query, tables
@@ -34,13 +36,13 @@ def test_only_the_versions_that_are_named_are_built_and_compared(
     folder = folder_with(settings, BOTH)
     with connect(target, purpose="test") as connection:
         actual = snapshot_of(connection, settings)
-        with scratch_database(target, like=connection) as scratch:
+        with scratch_database(target, locale=locale_of(connection)) as scratch:
             for versions, outcome in (
                 (["20240101_first"], Outcome.OK),
                 (["20240101_first", "20240102_second"], Outcome.FOUND),
             ):
                 expected = built_snapshot(folder, settings, scratch, versions)
-                line = drift_between(expected, actual, scratch=scratch, settings=settings)
+                line = drift_between(expected, actual, scratch=lambda: scratch, settings=settings)
                 assert line.outcome is outcome
             assert tables(scratch) == ["a", "b"]
     assert [change.object for change in line.changes] == ["table app.b"]
@@ -54,13 +56,17 @@ def test_a_difference_is_told_beside_what_could_not_be_read() -> None:
     )
 
 
+BEYOND = "-- headwater: no-transaction\ncreate database elsewhere;"
+
+
 def test_files_that_reach_beyond_their_database_find_no_place(
     target: Target, settings: Settings
 ) -> None:
-    beyond = accepted_text("create database elsewhere")
+    beyond = Migration(version="0001_a", text=BEYOND, checksum="", directives=read_header(BEYOND))
+    plain = accepted_text("select 1").migration
     with connect(target, purpose="test") as connection:
-        here = place_for(connection, target, settings, [accepted_text("select 1")])
-        nowhere = place_for(connection, target, settings, [beyond])
+        here = place_for(connection, target, settings, grammar_of([plain]))
+        nowhere = place_for(connection, target, settings, grammar_of([beyond]))
     assert isinstance(here, ScratchServer)
     assert require_place(here, "proving") is here
     assert isinstance(nowhere, NoPlace)

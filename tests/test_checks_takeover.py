@@ -19,7 +19,7 @@ from headwater.postgres.run import migrate, plan_for, status
 from headwater.report.changes import describe
 from headwater.settings import Settings
 from headwater.verdicts import Baselined, Outcome, Repair, Repaired
-from tests.support import folder_with, migrated, query, recorded, value
+from tests.support import drop_templates_of, folder_with, migrated, query, recorded, value
 
 FIRST, SECOND, THIRD = "20240101_first", "20240201_second", "20240301_third"
 ONE = "create schema app;\ncreate table app.a (id int primary key);\n"
@@ -69,7 +69,7 @@ def require_agreement(target: Target, settings: Settings) -> None:
     assert [p.message for p in status(target, folder, settings).problems] == []
     migrate(target, folder, settings)
     report = verify(target, folder, settings)
-    assert [line.outcome for line in report.lines] == [Outcome.OK] * 6, report
+    assert [line.outcome for line in report.lines] == [Outcome.OK] * 7, report
 
 
 # --- repair: edits ----------------------------------------------------------------------------
@@ -386,6 +386,7 @@ def test_a_hand_built_database_of_another_owner_is_taken_over_by_that_role(
         assert baselined(theirs, settings, SECOND).exit_code == 0
         assert value(target, "select distinct applied_by from schema_migrations") == role
     finally:
+        drop_templates_of(target, role)
         query(target, f"drop owned by {role}")
         query(target, f"drop role {role}")
 

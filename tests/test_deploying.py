@@ -29,6 +29,7 @@ from headwater.postgres.history import create_history
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate, status
+from headwater.postgres.undo import rollback
 from headwater.settings import DatabaseChoice, Settings
 from tests.clusters import Cluster, cluster
 from tests.conftest import FreshDatabase
@@ -241,6 +242,16 @@ def _read_stats(attempt: Attempt) -> str:
         assert "None" not in told
         assert ("lock table public.busy" in told) is attempt.have
     return "" if attempt.have else told
+
+
+@right("`rollback`", "`DELETE` on the history, beside what `migrate` needs")
+def _rollback(attempt: Attempt) -> str:
+    assert attempt.migrates() == ""
+    attempt.without("revoke delete on schema_migrations from {}")
+    folder = folder_with(
+        attempt.settings, FILES | {"0001_init.down.sql": "drop schema app cascade"}
+    )
+    return said(lambda: rollback(attempt.target, folder, attempt.settings))
 
 
 @right("`reset`", "to own the managed schemas")
@@ -492,7 +503,7 @@ def test_lint_finds_nothing_in_the_worked_example(settings: Settings) -> None:
     assert found == []
 
 
-def test_the_rollback_by_hand_undoes_a_file_and_its_record(
+def test_the_rollback_of_the_page_undoes_a_file_and_its_record(
     target: Target, settings: Settings
 ) -> None:
     migrated(target, settings, dict(list(example().items())[:2]))
@@ -501,11 +512,14 @@ def test_the_rollback_by_hand_undoes_a_file_and_its_record(
         "drop trigger keep_names_in_step on app.people; drop function app.keep_names_in_step();"
         "alter table app.people drop column full_name;"
     )
-    [block] = [b for b in blocks("") if b.startswith("invoke db.psql\n")]
-    typed = block.removeprefix("invoke db.psql\n")
-    assert r"\i migrations/20260302_add_full_name.down.sql" in typed
-    query(target, typed.replace(r"\i migrations/20260302_add_full_name.down.sql", down.read_text()))
-    plan = status(target, read_folder(settings.migrations), settings)
+    [block] = [b for b in blocks("") if "invoke rollback --to" in b]
+    to = re.search(r"--to (\S+) --confirm", block)
+    assert to
+    before, _ = [step.version for step in read_folder(settings.migrations).migrations]
+    assert to[1].startswith("2026")
+    folder = read_folder(settings.migrations)
+    rollback(target, folder, settings, to=before, confirm=target.database)
+    plan = status(target, folder, settings)
     assert [step.version for step in plan.steps] == ["20260302_add_full_name"]
     assert value(target, "select count(*) from pg_attribute where attname = 'full_name'") == 0
 

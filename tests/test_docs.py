@@ -295,6 +295,9 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     require_task(project.invoke("lint --all --json").json, "lint")
     seen |= require_task(project.invoke("onboard --json", code=1).json, "onboard", target=True)
     seen |= require_task(project.invoke("reset --json").json, "reset", target=True)
+    project.write({"migrations/20240201_index.down.sql": "drop index app.documents_title_idx;"})
+    seen |= require_task(project.invoke("rollback --json").json, "rollback", target=True)
+    project.invoke("migrate")
     require_task(project.invoke("migration.new add_owner --json").json, "migration.new")
     mark = project.invoke(f"db.disposable {target.database} --json").json
     require_task(mark, "db.disposable")

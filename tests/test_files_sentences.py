@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.files.sentences import Sentence, read_sentences
+from headwater.files.accepted import Sentence
+from headwater.files.sentences import read_sentences
 from headwater.model import Finding
 
 

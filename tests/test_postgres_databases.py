@@ -21,6 +21,7 @@ from headwater.postgres.databases import (
     exists,
     is_empty,
     is_marked,
+    locale_of,
     mark_disposable,
     require_disposable,
     scratch_database,
@@ -185,7 +186,7 @@ def test_it_has_the_encoding_and_locale_of_another_database(
             )
             with (
                 connect(like, purpose="test") as connection,
-                scratch_database(server, like=connection) as scratch,
+                scratch_database(server, locale=locale_of(connection)) as scratch,
             ):
                 assert query(scratch, LOCALE.format(column)) == query(like, LOCALE.format(column))
         finally:

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from headwater.errors import TargetError
 from headwater.report.changes import describe
+from headwater.schema import snapshot as snapshot_module
 from headwater.schema.column import Column
 from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.schema.identities import PLACES
@@ -66,6 +67,12 @@ def drift(expected: Snapshot, actual: Snapshot) -> list[str]:
 def build(connection: Connection, *statements: str) -> None:
     for statement in statements or SCHEMA:
         connection.execute(statement.encode())
+
+
+@pytest.fixture(autouse=True)
+def no_queries_of_another_test() -> Generator[None]:
+    yield
+    snapshot_module._plan.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -361,6 +368,7 @@ def test_a_catalogue_that_nobody_has_heard_of_is_read(
     """Forgetting how a catalogue is named is what a new one looks like."""
     for catalog in ("pg_policy", "pg_sequence"):
         monkeypatch.delitem(PLACES, catalog)
+    snapshot_module._plan.cache_clear()
     with connection.transaction(force_rollback=True):
         before = snapshot(connection)
         connection.execute("alter policy p on kb.docs using (true)")
@@ -416,6 +424,7 @@ def test_two_objects_under_one_identity_are_refused(
 ) -> None:
     everything_alike = replace(PLACES["pg_policy"], name=sql.SQL("'x'"))
     monkeypatch.setitem(PLACES, "pg_policy", everything_alike)
+    snapshot_module._plan.cache_clear()
     with connection.transaction(force_rollback=True):
         connection.execute("create policy q on kb.docs using (true)")
         with pytest.raises(TargetError, match="pg_policy") as error:

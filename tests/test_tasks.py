@@ -350,7 +350,7 @@ def test_marking_on_a_database_that_is_not_disposable_wants_its_name(
     query(target, f"comment on database {target.database} is null")
     query(target, TABLES)
     named = f"history.mark {FIRST} --confirm {target.database}"
-    project.invoke(f"history.mark {FIRST}", code=2).said(f"hint: if it is there: invoke {named}")
+    project.invoke(f"history.mark {FIRST}", code=2).said(f"hint: if that is meant: invoke {named}")
     assert applied(target) == []
     project.invoke(named).said(f"{FIRST} is recorded as applied; it was pending, and did not run")
     assert project.invoke(f"history.mark {FIRST} --json", code=2).json["error"]["code"] == "history"
@@ -530,7 +530,7 @@ def test_verify_names_what_was_changed_by_hand_until_it_is_undone(
     built.invoke("verify").said("files and database are the same thing")
 
 
-def test_verify_gives_all_six_lines_even_when_the_first_one_fails(built: Project) -> None:
+def test_verify_gives_all_seven_lines_even_when_the_first_one_fails(built: Project) -> None:
     write_third(built, "alter tabel;\n")
     ended = built.invoke("verify --json", code=1)
     lines = {line["name"]: line["outcome"] for line in ended.json["lines"]}
@@ -538,6 +538,7 @@ def test_verify_gives_all_six_lines_even_when_the_first_one_fails(built: Project
         "files": "found",
         "rebuild": "skipped",
         "post-conditions": "ok",
+        "undo": "ok",
         "checks": "ok",
         "drift": "skipped",
         "lint": "ok",

@@ -99,6 +99,8 @@ class Migration:
     """The text of `VERSION.verify.sql`: its post-condition."""
     down: str | None = field(default=None, repr=False)
     """The text of `VERSION.down.sql`: what undoes it."""
+    undoes: str = ""
+    """Of a down file that is to be run: the version whose row in history goes with it."""
 
     @property
     def transactional(self) -> bool:
@@ -171,6 +173,7 @@ class State(StrEnum):
     RENAMED = "renamed"
     OUT_OF_ORDER = "out of order"
     HALF_DONE = "half done"
+    HALF_UNDONE = "half undone"
     NEWER = "unknown, newer"
 
 
@@ -224,6 +227,13 @@ class Migrated:
     dry_run: bool = False
     previews: tuple[Preview, ...] = ()
     """What a dry run would apply, in order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolledBack:
+    """What a rollback did: a result for each version that was undone, in that order."""
+
+    results: tuple[MigrationResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

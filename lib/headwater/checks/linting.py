@@ -14,12 +14,13 @@ from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
 from headwater.errors import SettingsError
 from headwater.files.accepted import Accepted
-from headwater.files.directives import allowed_rules, read_header
+from headwater.files.directives import allowed_rules
+from headwater.files.down import down_of
 from headwater.files.grammar import Script, Statement
 from headwater.files.read import CHECKS
 from headwater.files.refusals import check_all
 from headwater.files.sentences import read_sentences
-from headwater.files.text import checksum, line_at, place
+from headwater.files.text import line_at, place
 from headwater.model import Finding, Migration, MigrationFolder, Severity
 from headwater.verdicts import Linted
 
@@ -65,15 +66,7 @@ def _downs(migrations: Iterable[Migration]) -> Iterator[Migration]:
     """Give what undoes each migration as if it were one, called `VERSION.down`."""
     for migration in migrations:
         if migration.down is not None:
-            yield replace(
-                migration,
-                version=f"{migration.version}.down",
-                text=migration.down,
-                checksum=checksum(migration.down),
-                directives=read_header(migration.down),
-                verify=None,
-                down=None,
-            )
+            yield down_of(migration)
 
 
 def _with_hint(finding: Finding) -> Finding:

@@ -1,7 +1,7 @@
 """Verify: prove that the files and the database are the same thing.
 
-Six lines, always all of them: files; rebuild from zero in a scratch database; post-conditions;
-checks; drift; lint of what is pending. On the target it only SELECTs.
+Seven lines, always all of them: files; rebuild from zero in a scratch database; post-conditions;
+undo; checks; drift; lint of what is pending. On the target it only SELECTs.
 
 The scratch database is built in two stages: what history says is applied, which is compared with
 the target, and then what is pending, so that pending work is never drift and is still proven.
@@ -12,15 +12,14 @@ order, and must be the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from itertools import pairwise
 
-from headwater.checks.linting import lint
+from headwater.checks.building import Built, Workshop, workshop
+from headwater.checks.reading import Grammar, read_grammar
 from headwater.checks.rebuilding import (
     NoPlace,
-    apply_files,
-    built_snapshot,
     drift_between,
     failure_line,
     place_for,
@@ -28,11 +27,8 @@ from headwater.checks.rebuilding import (
 )
 from headwater.checks.scratch import ScratchServer
 from headwater.errors import HeadwaterError, TargetError, Unreachable
-from headwater.files.accepted import Accepted
-from headwater.files.refusals import check_all
-from headwater.files.sentences import Sentence, read_sentences
+from headwater.files.accepted import Sentence
 from headwater.model import (
-    Applied,
     Finding,
     MigrationFolder,
     Notify,
@@ -43,8 +39,9 @@ from headwater.model import (
     ignore,
 )
 from headwater.postgres.connect import Connection, connect, pin
-from headwater.postgres.databases import scratch_database
+from headwater.postgres.databases import Locale, locale_of
 from headwater.postgres.encryption import warn
+from headwater.postgres.plan import order_of_history
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.run import plan_for
 from headwater.postgres.sentences import ask
@@ -60,9 +57,7 @@ class Files:
     """What was read from the folder: its line, and what the other lines need of it."""
 
     line: CheckLine
-    accepted: tuple[Accepted, ...]
-    sentences: tuple[Sentence, ...]
-    """Those of the checks."""
+    grammar: Grammar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,8 +68,12 @@ class Rebuild:
     drift: CheckLine
     broken: tuple[Finding, ...] | None = None
     """The checks that do not hold of the rebuilt schema; None when they were not asked."""
+    broken_there: tuple[Finding, ...] | None = None
+    """The same of the target."""
     order: tuple[Finding, ...] = ()
     """That the order of history gives another schema than the order of names."""
+    undoing: tuple[Finding, ...] = ()
+    """What is wrong with down files that were tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +117,7 @@ def verify(
                 _with_findings(case.files.line, rebuild.order),
                 rebuild.line,
                 _post_conditions(case, rebuild),
+                _undoing(case, rebuild),
                 _checks(case, rebuild),
                 rebuild.drift,
                 lint_line(folder, plan),
@@ -137,11 +137,8 @@ def _prepare(connection: Connection, settings: Settings) -> None:
 
 def look_at_files(folder: MigrationFolder, plan: Plan) -> Files:
     """Check names, bytes and grammar of every file, and that history agrees with them."""
-    accepted, refused = check_all(folder.migrations)
-    findings = [*folder.findings, *plan.problems, *refused]
-    checks = [read_sentences(file.text, f"checks/{file.path.name}") for file in folder.checks]
-    for read in checks:
-        findings += read.findings
+    grammar = read_grammar(folder)
+    findings = [*folder.findings, *plan.problems, *grammar.findings]
     applied = sum(entry.applied is not None for entry in plan.entries)
     total, pending = len(folder.migrations), len(plan.steps)
     line = CheckLine(
@@ -149,11 +146,7 @@ def look_at_files(folder: MigrationFolder, plan: Plan) -> Files:
         outcome=Outcome.OK,
         summary=f"{total} migrations, {applied} applied, {pending} pending",
     )
-    return Files(
-        line=_with_findings(line, findings),
-        accepted=accepted,
-        sentences=tuple(sentence for read in checks for sentence in read.sentences),
-    )
+    return Files(line=_with_findings(line, findings), grammar=grammar)
 
 
 def _with_findings(line: CheckLine, findings: Sequence[Finding]) -> CheckLine:
@@ -173,6 +166,10 @@ def lint_line(folder: MigrationFolder, plan: Plan) -> CheckLine:
     """Lint what is pending; what is applied already cannot be undone by a finding."""
     pending = [migration.version for migration in plan.steps]
     # The folder's own findings stand in the line of the files.
+    if not pending:
+        return CheckLine(name="lint", outcome=Outcome.OK, summary="nothing is pending")
+    from headwater.checks.linting import lint  # only now: it brings its rules and the parser
+
     linted = lint(replace(folder, findings=()), pending)
     return CheckLine(
         name="lint",
@@ -197,13 +194,17 @@ def _rebuild(case: _Case) -> Rebuild:
     """Choose a place, and build there, unless the files must not run; say why when they do not."""
     if case.files.line.outcome is not Outcome.OK:
         return _not_built("the files have problems", Outcome.SKIPPED)
-    place = place_for(case.connection, case.target, case.settings, case.files.accepted, case.notify)
+    place = place_for(case.connection, case.target, case.settings, case.files.grammar, case.notify)
     if isinstance(place, NoPlace):
         given_up = _not_built(f"not possible: {place.why}", Outcome.IMPOSSIBLE)
         return replace(given_up, line=replace(given_up.line, findings=place.findings))
-    actual = snapshot_of(case.connection, case.settings)
     case.notify(Said(message="building a scratch database from the files"))
-    return _built(case, place, actual)
+    locale = locale_of(case.connection)
+    # The target is looked at while the other one is built; nobody else uses its connection then.
+    with ThreadPoolExecutor(1) as reader:
+        actual = reader.submit(snapshot_of, case.connection, case.settings)
+        asked = reader.submit(_broken_there, case)
+        return replace(_built(case, place, locale, actual), broken_there=asked.result())
 
 
 def _not_built(why: str, outcome: Outcome) -> Rebuild:
@@ -214,27 +215,60 @@ def _not_built(why: str, outcome: Outcome) -> Rebuild:
     )
 
 
-def _built(case: _Case, place: ScratchServer, actual: Snapshot) -> Rebuild:
+def _built(case: _Case, place: ScratchServer, locale: Locale, actual: Future[Snapshot]) -> Rebuild:
     """Build what is applied, compare it with the target, then build on to what is pending.
 
+    `actual` is the snapshot of the target, as soon as it is read.
+
     An error becomes the line of the rebuild, and what was shown before it stays: a report has all
-    its lines. Only a target that is gone ends it.
+    its lines. Only a target that is gone, or cannot be read, ends it.
     """
     found = _not_built("the rebuild did not come that far", Outcome.SKIPPED)
     try:
-        with (
-            translated("building from nothing"),
-            scratch_database(place.target, like=case.connection) as scratch,
-        ):
-            expected = _build_applied(case, scratch)
-            drift = drift_between(expected, actual, scratch=scratch, settings=case.settings)
-            found = replace(found, drift=drift, order=_order(case, place, expected))
-            found = replace(found, broken=_build_pending(case, scratch), line=_success(case))
+        with workshop(place, case.folder, case.settings, locale) as shop:
+            for stage in _stages(case, shop, actual, found):
+                found = stage
     except HeadwaterError as error:
-        if isinstance(error, Unreachable) and case.connection.closed:
+        gone = isinstance(error, Unreachable) and case.connection.closed
+        if gone or (actual.done() and actual.exception() is error):
             raise
         return replace(found, line=failure_line(error))
     return found
+
+
+def _stages(
+    case: _Case, shop: Workshop, actual: Future[Snapshot], found: Rebuild
+) -> Iterator[Rebuild]:
+    """Build in two stages; give what has been shown after each step."""
+    applied = [entry.version for entry in case.plan.entries if entry.applied]
+    pending = [migration.version for migration in case.plan.steps]
+    with shop.build(applied) as built:
+        expected = built.snapshot()
+        drift = drift_between(
+            expected, actual.result(), scratch=lambda: built.target, settings=case.settings
+        )
+        found = replace(found, drift=drift, undoing=built.undoing)
+        yield found
+        found = replace(found, order=_order(case, shop, expected))
+        yield found
+        if not pending:
+            yield _finished(case, built, found)
+    if pending:
+        with shop.build([*applied, *pending]) as whole:
+            yield _finished(case, whole, replace(found, undoing=whole.undoing or found.undoing))
+
+
+def _finished(case: _Case, built: Built, found: Rebuild) -> Rebuild:
+    """Ask the checks of the finished schema, unless it is a template of which they held."""
+    sentences = case.files.grammar.sentences
+    if not sentences or built.is_known_to_hold(sentences):
+        return replace(found, broken=(), line=_success(case))
+    with connect(built.target, purpose="verify") as connection:
+        _prepare(connection, case.settings)
+        broken = _broken(connection, sentences)
+    if not broken:
+        built.holds(sentences)
+    return replace(found, broken=broken, line=_success(case))
 
 
 def _success(case: _Case) -> CheckLine:
@@ -246,34 +280,12 @@ def _success(case: _Case) -> CheckLine:
     )
 
 
-def _build_applied(case: _Case, scratch: Target) -> Snapshot:
-    """Build what history says is applied, in the order of names, and read what that gives."""
-    applied = [entry.version for entry in case.plan.entries if entry.applied]
-    return built_snapshot(case.folder, case.settings, scratch, applied)
-
-
-def _build_pending(case: _Case, scratch: Target) -> tuple[Finding, ...]:
-    """Build what is left, and give the checks that do not hold of the finished schema."""
-    everything = [migration.version for migration in case.folder.migrations]
-    apply_files(case.folder, case.settings, scratch, everything)
-    with connect(scratch, purpose="verify") as built:
-        _prepare(built, case.settings)
-        return _broken(built, case.files.sentences)
-
-
 # --- the order of history ---------------------------------------------------------------------
 
-_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 _SHOWN = 3
 
 
-def order_of_history(rows: Sequence[Applied]) -> tuple[str, ...]:
-    """Give the versions in the order in which they were applied; rows of one moment as they are."""
-    by_time = sorted(rows, key=lambda row: row.applied_at or _BEFORE_ALL)
-    return tuple(row.version for row in by_time)
-
-
-def _order(case: _Case, place: ScratchServer, by_name: Snapshot) -> tuple[Finding, ...]:
+def _order(case: _Case, shop: Workshop, by_name: Snapshot) -> tuple[Finding, ...]:
     """Build in the order of history, where it is another one, and say if that gives another schema.
 
     `by_name` is what the order of names gives.
@@ -285,10 +297,8 @@ def _order(case: _Case, place: ScratchServer, by_name: Snapshot) -> tuple[Findin
         return ()
     case.notify(Said(message="building another one in the order of history"))
     try:
-        with scratch_database(place.target, like=case.connection) as scratch:
-            for last in _last_of_runs(history):
-                apply_files(case.folder, case.settings, scratch, history[: last + 1])
-            by_history = built_snapshot(case.folder, case.settings, scratch, history)
+        with shop.build(history) as built:
+            by_history = built.snapshot()
     except HeadwaterError as error:
         if isinstance(error, TargetError):
             raise
@@ -301,14 +311,6 @@ def _order(case: _Case, place: ScratchServer, by_name: Snapshot) -> tuple[Findin
     shown = ", ".join(objects[:_SHOWN]) + ", …" * (len(objects) > _SHOWN)
     what = f"the order of names and the order of history build different schemas: {shown}"
     return (_order_finding(late, what),)
-
-
-def _last_of_runs(history: Sequence[str]) -> Iterator[int]:
-    """Give the index of the last version of each run that ascends: one `migrate` builds a run."""
-    for index, (version, following) in enumerate(pairwise(history)):
-        if following < version:
-            yield index
-    yield len(history) - 1
 
 
 def _order_finding(late: str, what: str) -> Finding:
@@ -328,7 +330,7 @@ def _post_conditions(case: _Case, rebuild: Rebuild) -> CheckLine:
     if all(migration.verify is None for migration in case.folder.migrations):
         return CheckLine(name="post-conditions", outcome=Outcome.OK, summary="there are none")
     held = rebuild.line.outcome is Outcome.OK
-    count = sum(len(file.sentences) for file in case.files.accepted)
+    count = case.files.grammar.post_conditions
     return CheckLine(
         name="post-conditions",
         outcome=Outcome.OK if held else Outcome.SKIPPED,
@@ -336,17 +338,32 @@ def _post_conditions(case: _Case, rebuild: Rebuild) -> CheckLine:
     )
 
 
+def _undoing(case: _Case, rebuild: Rebuild) -> CheckLine:
+    """Tell of the down files: each was tried within the rebuild, now or when that was kept."""
+    count = sum(migration.down is not None for migration in case.folder.migrations)
+    line = CheckLine(name="undo", outcome=Outcome.OK, summary="there are no down files")
+    if rebuild.undoing:
+        wrong = len({finding.file for finding in rebuild.undoing})
+        summary = f"{wrong} of {count} down files do not undo their migration"
+        return replace(line, outcome=Outcome.FOUND, summary=summary, findings=rebuild.undoing)
+    if not count:
+        return line
+    if rebuild.line.outcome is not Outcome.OK:
+        return replace(line, outcome=Outcome.SKIPPED, summary="they are tried within the rebuild")
+    return replace(line, summary=f"{count} undo their migration: up, down, up again is the same")
+
+
 def _checks(case: _Case, rebuild: Rebuild) -> CheckLine:
     """Ask the checks: of the rebuilt schema, and of the target unless something is pending."""
-    sentences = case.files.sentences
+    sentences = case.files.grammar.sentences
     if not sentences:
         return _no_checks(case.folder)
     asked = dict[str, tuple[Finding, ...]]()
     if rebuild.broken is not None:
         asked["the rebuilt schema"] = rebuild.broken
-    if not case.plan.steps:
-        with translated("asking the checks"):
-            asked["the target"] = _broken(case.connection, sentences)
+    there = _broken_there(case) if rebuild.broken_there is None else rebuild.broken_there
+    if there is not None:
+        asked["the target"] = there
     if not asked:
         return CheckLine(
             name="checks",
@@ -363,6 +380,14 @@ def _checks(case: _Case, rebuild: Rebuild) -> CheckLine:
         )
     summary = f"{len(sentences)} hold of {' and '.join(asked)}"
     return CheckLine(name="checks", outcome=Outcome.OK, summary=summary)
+
+
+def _broken_there(case: _Case) -> tuple[Finding, ...] | None:
+    """Ask the checks of the target; None while files are pending."""
+    if case.plan.steps:
+        return None
+    with translated("asking the checks"):
+        return _broken(case.connection, case.files.grammar.sentences)
 
 
 def _no_checks(folder: MigrationFolder) -> CheckLine:

@@ -6,16 +6,14 @@ target. Nothing here writes to the target.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from headwater.checks.reading import Grammar
 from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import FilesError, HeadwaterError, TargetError
-from headwater.files.accepted import Accepted
-from headwater.files.serverwide import escaping
 from headwater.model import Finding, MigrationFolder, Notify, Target, ignore
 from headwater.postgres.connect import Connection, connect
-from headwater.postgres.run import migrate
 from headwater.postgres.translate import translated
 from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.schema.reparse import reparsed
@@ -36,18 +34,14 @@ def place_for(
     connection: Connection,
     target: Target,
     settings: Settings,
-    accepted: Sequence[Accepted],
+    files: Grammar,
     notify: Notify = ignore,
 ) -> ScratchServer | NoPlace:
-    """Choose where the accepted files can be built for a target, or say why they cannot."""
+    """Choose where sound files can be built for a target, or say why they cannot."""
     place = scratch_server(connection, target, settings, notify)
     if isinstance(place, str):
         return NoPlace(place)
-    escapes = tuple(
-        finding
-        for file in accepted
-        for finding in escaping(file.script, f"{file.migration.version}.sql", roles=not place.ours)
-    )
+    escapes = files.escapes(ours=place.ours)
     return NoPlace("the files reach beyond their database", escapes) if escapes else place
 
 
@@ -73,6 +67,8 @@ def apply_files(
     chosen = frozenset(versions)
     files = tuple(m for m in folder.migrations if m.version in chosen)
     if files:
+        from headwater.postgres.run import migrate
+
         migrate(scratch, replace(folder, migrations=files), settings, out_of_order=chosen)
 
 
@@ -92,13 +88,17 @@ def built_snapshot(
 
 
 def drift_between(
-    expected: Snapshot, actual: Snapshot, *, scratch: Target, settings: Settings
+    expected: Snapshot, actual: Snapshot, *, scratch: Callable[[], Target], settings: Settings
 ) -> CheckLine:
-    """Compare what the files have built in `scratch` with what the target is."""
+    """Compare what the files build with what the target is.
+
+    `scratch` gives a database that they have built, to parse expressions in; it is asked for when
+    something differs.
+    """
     schemas = settings.schemas
     changes = compare(expected, actual, schemas=schemas)
     if changes:
-        with connect(scratch, purpose="verify") as built, translated("comparing expressions"):
+        with connect(scratch(), purpose="verify") as built, translated("comparing expressions"):
             changes = reparsed(built, changes, expected)
     return drift_line(
         changes,

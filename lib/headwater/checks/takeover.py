@@ -8,10 +8,12 @@ target's catalogue too, and commits only when both are the same. What a rebuild 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
+from headwater.checks.building import workshop
+from headwater.checks.reading import grammar_of
 from headwater.checks.rebuilding import (
-    built_snapshot,
     drift_between,
     failure_line,
     place_for,
@@ -37,7 +39,6 @@ from headwater.model import (
 )
 from headwater.postgres import history
 from headwater.postgres.bookkeeping import (
-    advice,
     in_one_transaction,
     record_edit,
     record_name,
@@ -47,11 +48,16 @@ from headwater.postgres.bookkeeping import (
     tokens_of,
 )
 from headwater.postgres.connect import Connection
-from headwater.postgres.databases import scratch_database
+from headwater.postgres.databases import locale_of
 from headwater.postgres.older import changed_meanwhile, convert, files_of, read_older
-from headwater.postgres.plan import files_of_renamed, is_cosmetic, make_plan, rows_of_renamed
+from headwater.postgres.plan import (
+    advice,
+    files_of_renamed,
+    is_cosmetic,
+    make_plan,
+    rows_of_renamed,
+)
 from headwater.postgres.run import accept, plan_for
-from headwater.postgres.translate import translated
 from headwater.settings import Settings
 from headwater.verdicts import Baselined, CheckLine, Outcome, Repair, Repaired
 
@@ -84,16 +90,24 @@ class _Case:
         Raises TargetError when nothing can be proved; files that do not build are a line.
         """
         place = require_place(
-            place_for(self.connection, self.target, self.settings, files, self.notify), doing
+            place_for(
+                self.connection,
+                self.target,
+                self.settings,
+                grammar_of([file.migration for file in files]),
+                self.notify,
+            ),
+            doing,
         )
         versions = [file.migration.version for file in files]
         self.notify(Said(message="building a scratch database from the files"))
-        with (
-            translated("building from nothing"),
-            scratch_database(place.target, like=self.connection) as scratch,
-        ):
+        with ExitStack() as stack:
             try:
-                expected = built_snapshot(self.folder, self.settings, scratch, versions)
+                shop = stack.enter_context(
+                    workshop(place, self.folder, self.settings, locale_of(self.connection))
+                )
+                built = stack.enter_context(shop.build(versions))
+                expected = built.snapshot()
             except HeadwaterError as error:
                 if isinstance(error, TargetError):
                     raise
@@ -104,7 +118,12 @@ class _Case:
                 action()
                 actual = snapshot_of(self.connection, self.settings)
                 proofs.append(
-                    drift_between(expected, actual, scratch=scratch, settings=self.settings)
+                    drift_between(
+                        expected,
+                        actual,
+                        scratch=lambda: built.target,
+                        settings=self.settings,
+                    )
                 )
                 return proofs[0].outcome is Outcome.OK
 

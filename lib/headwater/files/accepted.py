@@ -1,4 +1,4 @@
-"""A migration that may run. Kept apart from the parser, so that whoever knows that can spare it."""
+"""What the parser accepted. Kept apart from it, so that whoever knows the answer can spare it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from headwater.model import Migration
 
 if TYPE_CHECKING:
     from headwater.files.grammar import Script
-    from headwater.files.sentences import Sentence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """One sentence of a post-condition or check, with the query that must give one row, true."""
+
+    sentence: str
+    query: str
+    file: str
+    line: int
 
 
 @dataclass(frozen=True, kw_only=True)

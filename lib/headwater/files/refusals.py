@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from headwater.files import directives
-from headwater.files.accepted import Accepted
+from headwater.files.accepted import Accepted, Sentence
 from headwater.files.grammar import (
     COPY_FAULT,
     COPY_HINT,
@@ -22,7 +22,7 @@ from headwater.files.grammar import (
     Statement,
 )
 from headwater.files.parsing import parse_or_explain
-from headwater.files.sentences import Sentence, read_sentences
+from headwater.files.sentences import read_sentences
 from headwater.files.text import line_at, place
 from headwater.model import Directive, Finding, Migration
 

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from headwater.files.accepted import Sentence
 from headwater.files.grammar import Statement
 from headwater.files.parsing import parse_or_explain
 from headwater.files.text import line_at
@@ -13,16 +14,6 @@ from headwater.model import Finding
 
 # A cut never falls inside a character, of which the longest has four bytes.
 _SHORTEST_CUT = 60
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sentence:
-    """One sentence with the query that must give exactly one row, true."""
-
-    sentence: str
-    query: str
-    file: str
-    line: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from headwater.postgres.server import destroy, server_of, stop
     from headwater.postgres.target import choose_target, private_target
     from headwater.postgres.trial import trial as try_out
+    from headwater.postgres.undo import rollback
     from headwater.postgres.waiting import wait_for
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "pending",
     "private_target",
     "rebuild",
+    "rollback",
     "run_psql",
     "server_of",
     "status",
@@ -43,6 +45,7 @@ __getattr__ = exporting(
     pending="run",
     private_target="target",
     rebuild="reset.reset",
+    rollback="undo",
     run_psql="psql",
     server_of="server",
     status="run",

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 from psycopg import sql
 
-from headwater.errors import HistoryError, LockBusy, UnsafeTarget
+from headwater.errors import HistoryError, LockBusy
 from headwater.files.accepted import Accepted
 from headwater.model import (
     Applied,
@@ -30,12 +30,11 @@ from headwater.postgres import history, journal, record
 from headwater.postgres.connect import (
     Connection,
     connect,
-    only_catalog_names,
     pin_for_bookkeeping,
 )
-from headwater.postgres.databases import is_empty, is_marked, name_of
+from headwater.postgres.databases import require_confirmed
 from headwater.postgres.lock import migration_lock
-from headwater.postgres.plan import ADVICE, rows_of_renamed
+from headwater.postgres.plan import advice, rows_of_renamed
 from headwater.postgres.run import accept, plan_for
 from headwater.postgres.translate import lost, session_ended, translated
 from headwater.postgres.wire import send
@@ -212,7 +211,13 @@ def mark(  # noqa: PLR0913 - each is named by its caller
         plan = plan_for(connection, folder, settings)
         entry = require_entry(plan, version)
         migration = _require_markable(plan, entry)
-        _require_confirmed(connection, target, version, confirm)
+        require_confirmed(
+            connection,
+            target,
+            confirm,
+            command=f"invoke history.mark {version}",
+            why="a file that is marked never runs; nothing looks whether what it does is there",
+        )
         accepted = accept([migration])
         late = frozenset({version}) if _is_late(plan, migration) else frozenset()
 
@@ -241,11 +246,6 @@ def require_entry(plan: Plan, version: str) -> Entry:
     )
 
 
-def advice(entry: Entry) -> str:
-    """Give what to do about the state of an entry."""
-    return ADVICE.get(entry.state, "invoke status").format(version=entry.version)
-
-
 _MARKABLE = frozenset({State.PENDING, State.OUT_OF_ORDER, State.HALF_DONE})
 
 
@@ -264,25 +264,6 @@ def _require_markable(plan: Plan, entry: Entry) -> Migration:
             hint=f"invoke history.repair {entry.version}",
         )
     return entry.migration
-
-
-def _require_confirmed(connection: Connection, target: Target, version: str, confirm: str) -> None:
-    """Raise UnsafeTarget unless the database is disposable, or its name was typed."""
-    with translated("looking at the target"), only_catalog_names(connection):
-        name = name_of(connection)
-        disposable = is_marked(connection) or is_empty(connection)
-    if confirm == name or (disposable and not confirm):
-        return
-    if confirm:
-        raise UnsafeTarget(
-            f"the target is {target}, not {confirm!r}; nothing was recorded",
-            hint=f"if it is the right one: invoke history.mark {version} --confirm {name}",
-        )
-    raise UnsafeTarget(
-        f"{target} is not disposable: to mark a file there wants its name",
-        detail="a file that is marked never runs; nothing looks whether what it does is there",
-        hint=f"if it is there: invoke history.mark {version} --confirm {name}",
-    )
 
 
 def tokens_of(files: Sequence[Accepted]) -> Mapping[str, str]:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 
 from psycopg import sql
@@ -130,6 +131,29 @@ def require_disposable(connection: Connection, target: Target) -> None:
         )
 
 
+def require_confirmed(
+    connection: Connection, target: Target, confirm: str, *, command: str, why: str
+) -> None:
+    """Raise UnsafeTarget unless the database is disposable, or `confirm` is its name, typed.
+
+    `command` is what the person typed, `why` what makes it worth a second thought.
+    """
+    with translated("looking at the target"):
+        name = name_of(connection)
+        if confirm == name or (not confirm and is_disposable(connection)):
+            return
+    if confirm:
+        raise UnsafeTarget(
+            f"the target is {target}, not {confirm!r}; nothing was changed",
+            hint=f"if it is the right one: {command} --confirm {name}",
+        )
+    raise UnsafeTarget(
+        f"{target} is not disposable: {command.partition(' --')[0]} wants its name there",
+        detail=f"{why}; nothing was changed",
+        hint=f"if that is meant: {command} --confirm {name}",
+    )
+
+
 def mark_disposable(connection: Connection) -> bool:
     """Write the mark, keeping the rest of the comment; say whether it was not there yet."""
     name = name_of(connection)
@@ -174,13 +198,37 @@ def _write_comment(connection: Connection, name: str, text: str) -> None:
 
 
 def create_database(
-    connection: Connection, name: str, *options: sql.Composable, note: str = ""
+    connection: Connection,
+    name: str,
+    *options: sql.Composable,
+    template: str = "template0",
+    note: str = "",
 ) -> None:
-    """Make a database from template0, marked as disposable; `note` adds a line to its comment."""
-    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    """Make a database from another, marked as disposable; `note` adds a line to its comment."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.Identifier(name), sql.Identifier(template)
+    )
     with translated(f"making the database {name}"):
         connection.execute(sql.SQL(" ").join([statement, *options]))
         _write_comment(connection, name, "\n".join(filter(None, [MARK, note])))
+
+
+_INSIDE = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
+_LEAVING_S = 1.0
+
+
+def wait_until_empty(connection: Connection, name: str) -> None:
+    """Wait for the processes of sessions that were closed a moment ago, for a second at most.
+
+    (The server would wait itself, in steps of 100 ms. Not inside a transaction: what it says of
+    sessions is one and the same there.)
+    """
+    deadline = time.monotonic() + _LEAVING_S
+    with translated(f"looking who is in {name}"):
+        while connection.execute(_INSIDE, (name,)).fetchone() != (0,):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.001)
 
 
 def drop_database(connection: Connection, name: str) -> None:
@@ -191,24 +239,42 @@ def drop_database(connection: Connection, name: str) -> None:
         )
 
 
-@contextmanager
-def scratch_database(server: Target, *, like: Connection | None = None) -> Generator[Target]:
-    """Make a scratch database on a server, with the locale of `like`, and drop it afterwards.
+Locale = tuple[sql.Composable, ...]
+"""Encoding and locale of a database, as options of CREATE DATABASE."""
 
-    Its name and comment say who made it and when, so that what a killed run leaves behind can be
-    told from everything else. Raises TargetError when the server cannot make it.
+
+@contextmanager
+def scratch_database(
+    server: Target,
+    *,
+    locale: Locale = (),
+    connection: Connection | None = None,
+    template: str = "",
+) -> Generator[Target]:
+    """Make a scratch database on a server, and drop it afterwards.
+
+    It is a clone of `template`, or empty, with this locale. `connection` is one to the
+    server, pinned for bookkeeping; without it one is opened. Its name and comment say who made it
+    and when, so that what a killed run leaves behind can be told from everything else.
+
+    Raises TargetError when the server cannot make it.
     """
     name = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
     note = (
         f"headwater: scratch of process {os.getpid()} on {socket.gethostname()} "
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
-    with connect(server, purpose="scratch") as connection:
-        require_own_session(connection, server)
-        with translated(f"making the database {name}"):
-            pin_for_bookkeeping(connection)
+    with ExitStack() as stack:
+        if connection is None:
+            connection = stack.enter_context(connect(server, purpose="scratch"))
+            require_own_session(connection, server)
+            with translated(f"making the database {name}"):
+                pin_for_bookkeeping(connection)
+        elif template:
+            wait_until_empty(connection, template)
         try:
-            create_database(connection, name, *(locale_options(like) if like else ()), note=note)
+            options = () if template else locale
+            create_database(connection, name, *options, template=template or "template0", note=note)
             yield with_database(server, name, "scratch database")
         except BaseException as first:
             try:
@@ -229,13 +295,13 @@ def _drop_whatever_happened(connection: Connection, server: Target, name: str) -
             drop_database(another, name)
 
 
-def locale_options(connection: Connection) -> tuple[sql.Composable, ...]:
+def locale_of(connection: Connection) -> Locale:
     """Give the encoding and locale of the connected database as options of CREATE DATABASE.
 
     The column for the provider's locale is `daticulocale` up to 16, and `datlocale` from 17 on.
     """
     column = "datlocale" if connection.info.server_version >= 17_00_00 else "daticulocale"
-    with only_catalog_names(connection):
+    with translated("asking for the locale"), only_catalog_names(connection):
         row = connection.execute(
             sql.SQL(
                 "SELECT pg_catalog.pg_encoding_to_char(encoding), datlocprovider, datcollate, "

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import pq
 
 from headwater.model import Finished, Migration, MigrationResult, Notify, Target, ignore
-from headwater.postgres import record
+from headwater.postgres import history, record
 from headwater.postgres.commit import Pending, is_committed
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.session import Residue, Traces, forgetting, traces_of
@@ -245,7 +245,14 @@ class Job:
     def record(
         self, duration: bytes = record.SERVER_DURATION, *, spares_history: bool = False
     ) -> bytes:
-        """Give the statements that record the file as ourselves, whatever role it has taken."""
+        """Give the statements that record the file as ourselves, whatever role it has taken.
+
+        Of a down file: those that take away the record of what it undoes.
+        """
+        if undone := self.migration.undoes:
+            return _AS_OURSELVES + record.unrecord(
+                self.settings, undone, table_is_plain=spares_history
+            )
         return _AS_OURSELVES + record.record(
             self.settings,
             self.migration,
@@ -254,6 +261,17 @@ class Job:
             duration=duration,
             table_is_plain=spares_history,
         )
+
+    @property
+    def recorded(self) -> str:
+        """Give the version that history speaks of: its own, or the one that it undoes."""
+        return self.migration.undoes or self.migration.version
+
+    def is_recorded(self, another: Connection) -> bool:
+        """Say whether history tells that the file ran; asked from another session."""
+        rows = history.read_history(another, self.settings)
+        there = any(row.version == self.recorded for row in rows)
+        return there is not bool(self.migration.undoes)
 
 
 _AS_OURSELVES = b"RESET SESSION AUTHORIZATION; RESET ROLE;\n"

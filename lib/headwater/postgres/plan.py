@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from headwater.errors import HistoryError
+from headwater.files.down import DOWN
 from headwater.model import Applied, Entry, Finding, Migration, Plan, Severity, State, plural
 
 _NO_DATA = "; where the data do not matter: invoke reset"
@@ -29,6 +32,8 @@ ADVICE = {
     "invoke migrate --out-of-order {version}; otherwise give it today's date",
     State.HALF_DONE: "restore the file as it was when it stopped; the statements behind "
     "those that ran may be mended; if all that it does is there: invoke history.mark {version}",
+    State.HALF_UNDONE: "invoke rollback goes on where it stopped; the statements of its down file "
+    "behind those that ran may be mended",
 }
 _COSMETIC = "invoke history.repair {version} accepts it; or restore the file as it was applied"
 
@@ -50,6 +55,8 @@ def make_plan(
     `to` is the last version to run (all when empty); `out_of_order` are versions that may run
     although a later date is applied already.
     """
+    half_undone = {v.removesuffix(DOWN) for v in half_done if v.endswith(DOWN)}
+    half_done = frozenset(v for v in half_done if not v.endswith(DOWN))
     applied = {row.version: row for row in history}
     newest = max((row.version.partition("_")[0] for row in history), default="")
     entries = []
@@ -61,6 +68,10 @@ def make_plan(
         )
     entries += _without_file(applied.values(), entries)
     entries += _begun_without_file(half_done, entries)
+    entries = [
+        replace(e, state=State.HALF_UNDONE) if e.version in half_undone and e.applied else e
+        for e in entries
+    ]
     entries.sort(key=lambda entry: entry.version)
     problems = [_problem(entry) for entry in entries if _stands_against(entry)]
     problems += _faults_of_request(to, out_of_order, migrations)
@@ -160,6 +171,7 @@ def _message(entry: Entry, *, cosmetic: bool) -> str:
         )
     return {
         State.HALF_DONE: "it stopped in the middle, and the file is gone",
+        State.HALF_UNDONE: "its undoing stopped in the middle",
         State.MISSING: "it was applied, and the file is gone",
         State.RENAMED: "it was applied under this name, and the file has another name now",
         State.NEWER: "it was applied, and is newer than every file here",
@@ -205,6 +217,28 @@ def _faults_of_request(
         for version in sorted({to, *out_of_order} - {""})
         if version not in known
     ]
+
+
+_BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
+
+
+def order_of_history(rows: Iterable[Applied]) -> tuple[str, ...]:
+    """Give the versions in the order in which they were applied; rows of one moment as they are."""
+    by_time = sorted(rows, key=lambda row: row.applied_at or _BEFORE_ALL)
+    return tuple(row.version for row in by_time)
+
+
+def newest_first(plan: Plan) -> tuple[Entry, ...]:
+    """Give what is applied in the order of undoing: what was begun, then the last one first."""
+    entries = {entry.version: entry for entry in plan.entries}
+    rows = [entry.applied for entry in plan.entries if entry.applied]
+    backwards = [entries[version] for version in reversed(order_of_history(rows))]
+    return tuple(sorted(backwards, key=lambda entry: entry.state is not State.HALF_UNDONE))
+
+
+def advice(entry: Entry) -> str:
+    """Give what to do about the state of an entry."""
+    return ADVICE.get(entry.state, "invoke status").format(version=entry.version)
 
 
 def files_of_renamed(plan: Plan, row: Applied) -> tuple[Migration, ...]:

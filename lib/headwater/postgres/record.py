@@ -33,6 +33,11 @@ VALUES (%(version)b, %(checksum)b, %(tokens)b, pg_catalog.clock_timestamp(), CUR
 RETURNING %(plain)b, pg_catalog.current_setting('transaction_deferrable')
     OPERATOR(pg_catalog.=) 'on', pg_catalog.pg_current_xact_id();
 """
+_UNRECORD = b"""\
+DELETE FROM %(history)b WHERE version OPERATOR(pg_catalog.=) %(version)b
+RETURNING %(plain)b, pg_catalog.current_setting('transaction_deferrable')
+    OPERATOR(pg_catalog.=) 'on', pg_catalog.pg_current_xact_id();
+"""
 _IS_PLAIN = b"""\
 (SELECT c.relkind OPERATOR(pg_catalog.=) 'r' AND NOT (c.relhasrules OR c.relhastriggers)
    FROM pg_catalog.pg_class c WHERE c.oid OPERATOR(pg_catalog.=) %(name)b::pg_catalog.regclass)"""
@@ -69,6 +74,15 @@ def record(  # noqa: PLR0913 - what a row of history holds, each by its name
         b"how": _literal(how.value),
     }
     return _RECORD % values
+
+
+def unrecord(settings: Settings, version: str, *, table_is_plain: bool = False) -> bytes:
+    """Give the statement that takes the record of a version away; `judge` reads its row."""
+    return _UNRECORD % {
+        b"history": _history(settings),
+        b"plain": b"true" if table_is_plain else _IS_PLAIN % {b"name": _name(settings)},
+        b"version": _literal(version),
+    }
 
 
 def _history(settings: Settings) -> bytes:
@@ -122,10 +136,18 @@ class Judged:
         )
 
 
-def judge(
-    connection: Connection, settings: Settings, version: str, reply: Reply, index: int
+def judge(  # noqa: PLR0913 - a record, and where its result is
+    connection: Connection,
+    settings: Settings,
+    version: str,
+    reply: Reply,
+    index: int,
+    *,
+    removed: bool = False,
 ) -> Judged:
     """Read what the server says of a record, from one result; ask again where a flag leaves doubt.
+
+    `removed` says that the record was taken away (`unrecord`).
 
     The transaction of the record is still open, and stays as it is.
     """
@@ -135,7 +157,8 @@ def judge(
     judged = Judged.of(reply.row(index))
     if judged.kept:
         return judged
-    return replace(judged, kept=_is_kept(connection, settings, version))
+    rows = 0 if removed else 1
+    return replace(judged, kept=_is_kept(connection, settings, version, rows))
 
 
 def is_replaced(error: psycopg.Error) -> bool:
@@ -147,7 +170,7 @@ def is_replaced(error: psycopg.Error) -> bool:
 # ROLLBACK TO takes search_path back to what it was.
 _LOOK_CLOSELY = b"""\
 SAVEPOINT headwater_look; SET LOCAL search_path = '';
-SELECT (SELECT count(*) FROM %(history)b WHERE version = %(version)b) = 1
+SELECT (SELECT count(*) FROM %(history)b WHERE version = %(version)b) = %(rows)b
    AND EXISTS (SELECT FROM pg_catalog.pg_class c
                 WHERE c.oid = %(name)b::pg_catalog.regclass AND c.relkind = 'r'
                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid)
@@ -157,11 +180,12 @@ ROLLBACK TO headwater_look; RELEASE headwater_look;
 """
 
 
-def _is_kept(connection: Connection, settings: Settings, version: str) -> bool:
+def _is_kept(connection: Connection, settings: Settings, version: str, rows: int) -> bool:
     values = {
         b"history": _history(settings),
         b"name": _name(settings),
         b"version": _literal(version),
+        b"rows": b"%d" % rows,
     }
     reply = send(connection, _LOOK_CLOSELY % values)
     if reply.error is not None:

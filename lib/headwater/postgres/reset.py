@@ -41,7 +41,7 @@ from headwater.model import (
 )
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, only_catalog_names, pin
-from headwater.postgres.databases import require_disposable, scratch_database
+from headwater.postgres.databases import locale_of, require_disposable, scratch_database
 from headwater.postgres.dropping import drop_statements, some_tables
 from headwater.postgres.encryption import warn
 from headwater.postgres.job import Job
@@ -262,7 +262,9 @@ class _Rebuild:
         self.notify(Said(message="rehearsing on a scratch database first"))
         with ExitStack() as stack:
             try:
-                scratch = stack.enter_context(scratch_database(self.target, like=connection))
+                scratch = stack.enter_context(
+                    scratch_database(self.target, locale=locale_of(connection))
+                )
             except TargetError as error:
                 raise _not_rehearsed(error, because) from error
             try:

@@ -37,6 +37,8 @@ SELECT CURRENT_USER::text AS role,
                    FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s), false) AS may_use,
        coalesce((SELECT pg_catalog.has_schema_privilege(oid, 'CREATE')
                    FROM pg_catalog.pg_namespace WHERE nspname = %(schema)s), false) AS may_create,
+       coalesce((SELECT pg_catalog.has_table_privilege(oid, 'DELETE')
+                   FROM history WHERE is_history), false) AS may_delete,
        coalesce((SELECT pg_catalog.bool_and(
                           pg_catalog.has_table_privilege(oid, 'SELECT')
                           AND pg_catalog.has_table_privilege(oid, 'INSERT')
@@ -63,11 +65,17 @@ class Session:
     has_schema: bool
     may_use: bool
     may_create: bool
+    may_delete: bool
+    """Whether it may take a row of history away."""
     may_record: bool
 
 
-def require_able(connection: Connection, target: Target, settings: Settings) -> None:
+def require_able(
+    connection: Connection, target: Target, settings: Settings, *, undoes: bool = False
+) -> None:
     """Raise TargetError unless the session may change the database and keep a record of it.
+
+    `undoes`: it takes records away as well.
 
     In order: a standby; a setting that makes the session read-only, or that would let triggers and
     foreign keys sleep; the rights on the history, or the right to make it. Only a SELECT.
@@ -92,7 +100,7 @@ def require_able(connection: Connection, target: Target, settings: Settings) -> 
             detail=f"{_set_by(session.replication_by, session, target)}; {_UNTOUCHED}",
             hint=_undo("session_replication_role", session.replication_by, session, target),
         )
-    _require_history(session, settings)
+    _require_history(session, settings, undoes=undoes)
 
 
 _UNTOUCHED = "nothing was touched"
@@ -106,7 +114,7 @@ def _session(connection: Connection, settings: Settings) -> Session:
     return session
 
 
-def _require_history(session: Session, settings: Settings) -> None:
+def _require_history(session: Session, settings: Settings, *, undoes: bool) -> None:
     """Require the rights on history and journal where they are, else the right to make them."""
     schema, role = settings.history_schema, session.role
     both = f"{settings.history}, {settings.history}_steps"
@@ -118,7 +126,7 @@ def _require_history(session: Session, settings: Settings) -> None:
         )
     if not session.may_use:
         lacking, grant = f"use the schema {schema}", f"GRANT USAGE ON SCHEMA {schema} TO {role}"
-    elif session.has_history and not session.may_record:
+    elif session.has_history and not (session.may_record and (session.may_delete or not undoes)):
         lacking = f"write to {settings.history} and its journal"
         grant = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {both} TO {role}"
     elif not session.has_history and not session.may_create:

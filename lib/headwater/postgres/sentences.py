@@ -11,7 +11,7 @@ from headwater.model import Finding
 from headwater.postgres.connect import Connection
 
 if TYPE_CHECKING:
-    from headwater.files.sentences import Sentence
+    from headwater.files.accepted import Sentence
 
 
 def first_broken(connection: Connection, sentences: Sequence[Sentence]) -> Finding | None:

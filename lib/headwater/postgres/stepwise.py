@@ -490,7 +490,14 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
             reply = send(connection, message, tick=watcher.tick)
             if reply.error is not None:
                 raise reply.error
-            judged = judge(connection, job.settings, migration.version, reply, index=-3)
+            judged = judge(
+                connection,
+                job.settings,
+                job.recorded,
+                reply,
+                index=-3,
+                removed=bool(migration.undoes),
+            )
             if not (judged.kept and judged.same_transaction and session.lock_is_held()):
                 raise psycopg.DataError(NOT_KEPT)
             commit(connection, _pending_record(job, session, judged), tick=watcher.tick)
@@ -511,14 +518,11 @@ def _not_recorded(job: Job, why: str, detail: str) -> HalfDone:
 
 
 def _pending_record(job: Job, session: Sessions, judged: Judged) -> Pending:
-    version = job.migration.version
     return Pending(
-        what=f"{version}.sql",
+        what=f"{job.migration.version}.sql",
         transaction=judged.transaction,
         target=session.target,
-        is_there=lambda another: any(
-            row.version == version for row in history.read_history(another, job.settings)
-        ),
+        is_there=job.is_recorded,
         notify=job.notify,
     )
 

@@ -22,7 +22,6 @@ import psycopg
 
 from headwater.errors import HeadwaterError, LockBusy, MigrationFailed, TargetError
 from headwater.model import Migration, MigrationResult, Said
-from headwater.postgres import history
 from headwater.postgres.commit import (
     NotCommitted,
     Pending,
@@ -41,7 +40,7 @@ from headwater.postgres.translate import Place, advice, facts, place_of_error
 from headwater.postgres.wire import Reply, send
 
 if TYPE_CHECKING:
-    from headwater.files.sentences import Sentence
+    from headwater.files.accepted import Sentence
 
 # About half a minute of trying, beside the waiting itself.
 PATIENCE = Patience(attempts=9, first_pause_s=0.1, longest_pause_s=8.0)
@@ -263,14 +262,11 @@ def _require_lock(job: Job, session: Sessions) -> None:
 
 
 def _pending(job: Job, session: Sessions, judged: Judged) -> Pending:
-    version = job.migration.version
     return Pending(
-        what=f"{version}.sql",
+        what=f"{job.migration.version}.sql",
         transaction=judged.transaction,
         target=session.target,
-        is_there=lambda another: any(
-            row.version == version for row in history.read_history(another, job.settings)
-        ),
+        is_there=job.is_recorded,
         notify=job.notify,
     )
 
@@ -405,11 +401,15 @@ class Message:
 
     def judged(self, connection: Connection, reply: Reply, *, last: bytes) -> Judged:
         """Read what the server says of the record; raise unless it may be committed."""
-        version = self.job.migration.version
         judged = judge(
-            connection, self.job.settings, version, reply, index=-1 - _statements_in(last)
+            connection,
+            self.job.settings,
+            self.job.recorded,
+            reply,
+            index=-1 - _statements_in(last),
+            removed=bool(self.job.migration.undoes),
         )
-        name = f"{version}.sql"
+        name = f"{self.job.migration.version}.sql"
         if not judged.same_transaction:
             raise _transaction_gone(name)
         if not judged.kept:
@@ -497,7 +497,8 @@ def _after_failure(job: Job, error: psycopg.Error | None = None) -> str:
 
 
 def _earlier(job: Job) -> str:
-    return f"the {job.done} before it stay applied; " if job.done else ""
+    stay = "undone" if job.migration.undoes else "applied"
+    return f"the {job.done} before it stay {stay}; " if job.done else ""
 
 
 def not_begun(job: Job, error: TargetError) -> HeadwaterError:

@@ -20,6 +20,7 @@ from headwater.model import (
     Plan,
     Preview,
     Rebuilt,
+    RolledBack,
     Severity,
     State,
     TableLock,
@@ -240,6 +241,24 @@ def rebuilt_json(outcome: Rebuilt) -> Json:
     }
 
 
+def rolled_back_lines(outcome: RolledBack) -> Iterator[Line]:
+    """Tell what rollback undid."""
+    if not outcome.results:
+        yield Line("nothing to undo", "green")
+        return
+    for result in outcome.results:
+        yield Line(f"  {result.version}  {result.duration_ms} ms")
+    yield Line(
+        f"undid {plural(len(outcome.results), 'migration')} in {_total_ms(outcome.results)} ms",
+        "green",
+    )
+
+
+def rolled_back_json(outcome: RolledBack) -> Json:
+    """Give what rollback undid as JSON, in that order."""
+    return {"migrations": [result_json(result) for result in outcome.results]}
+
+
 def result_json(result: MigrationResult) -> Json:
     """Give one applied migration as JSON."""
     return {
@@ -311,5 +330,6 @@ FORMS: dict[type, Forms] = {
     Migrated: (migrated_lines, migrated_json),
     Plan: (status_lines, status_json),
     Rebuilt: (rebuilt_lines, rebuilt_json),
+    RolledBack: (rolled_back_lines, rolled_back_json),
     Tried: (tried_lines, tried_json),
 }

@@ -7,7 +7,7 @@ from typing import Final
 
 from psycopg import sql
 
-from headwater.schema.scope import Scope
+from headwater.schema.scope import Shape
 
 _LIVE_COLUMNS: Final = sql.SQL(
     "case when t.relkind in ('r', 'p', 'v', 'm', 'f', 'c') then array_to_string(array("
@@ -102,7 +102,7 @@ _NOTED_AS: Final = {"pg_attribute": "pg_class", "pg_largeobject_metadata": "pg_l
 """Catalogue -> the one under which comments and labels of its objects are filed."""
 
 
-def attached(catalog: str, scope: Scope, *, has_oid: bool) -> Iterator[tuple[str, sql.Composable]]:
+def attached(catalog: str, shape: Shape, *, has_oid: bool) -> Iterator[tuple[str, sql.Composable]]:
     """Give the definitions and notes of a catalogue's objects: notes are on what has an oid."""
     yield from _BESIDE.get(catalog, {}).items()
     if catalog == "pg_database":
@@ -113,9 +113,9 @@ def attached(catalog: str, scope: Scope, *, has_oid: bool) -> Iterator[tuple[str
     oid, number = ("attrelid", "t.attnum") if catalog == "pg_attribute" else ("oid", "0")
     home = _NOTED_AS.get(catalog, catalog)
     notes = (
-        ("comment", _COMMENT, scope.commented),
-        ("security label", _LABEL, scope.labelled),
-        ("depends on extension", _BOUND, scope.bound),
+        ("comment", _COMMENT, shape.commented),
+        ("security label", _LABEL, shape.labelled),
+        ("depends on extension", _BOUND, shape.bound),
     )
     for name, text, noted in notes:
         yield (

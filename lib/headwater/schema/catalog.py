@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 from headwater.schema.words import CODES, LABELS
 
@@ -99,3 +99,37 @@ class Snapshot:
                     attributes=attributes,
                 )
         return found
+
+
+# --- as JSON ----------------------------------------------------------------------------------
+
+
+def snapshot_to_form(snapshot: Snapshot) -> dict[str, Any]:
+    """Give a snapshot in a form that JSON can hold."""
+    return {
+        "version": snapshot.version,
+        "unreadable": sorted(snapshot.unreadable),
+        "facts": {
+            catalog: {"columns": facts.columns, "rows": list(facts.rows.values())}
+            for catalog, facts in snapshot.facts.items()
+        },
+    }
+
+
+def snapshot_of_form(form: Any) -> Snapshot | None:
+    """Give the snapshot again; None when the form is another one."""
+    try:
+        return Snapshot(
+            version=int(form["version"]),
+            unreadable=frozenset(form["unreadable"]),
+            facts={
+                catalog: Facts(
+                    catalog=catalog,
+                    columns=tuple(facts["columns"]),
+                    rows={row[IDENTITY]: tuple(row) for row in facts["rows"]},
+                )
+                for catalog, facts in form["facts"].items()
+            },
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None

@@ -22,7 +22,7 @@ from headwater.schema.identities import PLACES
 from headwater.schema.left_out import CATALOGS, COLUMNS, ROWS
 from headwater.schema.place import Place
 from headwater.schema.rendering import rendered
-from headwater.schema.scope import Scope
+from headwater.schema.scope import Shape
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +34,10 @@ class Query:
     text: sql.Composed
 
 
-def queries(columns: Iterable[Column], scope: Scope, used: Collection[str]) -> list[Query]:
+def queries(columns: Iterable[Column], shape: Shape, used: Collection[str]) -> list[Query]:
     """Give the query of each catalogue in `used`."""
     return [
-        _query(catalog, its_columns, scope)
+        _query(catalog, its_columns, shape)
         for catalog, its_columns in by_catalog(columns).items()
         if catalog in used
     ]
@@ -101,18 +101,18 @@ def is_read(catalog: str, columns: Sequence[Column]) -> bool:
     return ours and catalog not in CATALOGS and all(c.readable for c in columns if c.key)
 
 
-def _query(catalog: str, columns: Sequence[Column], scope: Scope) -> Query:
+def _query(catalog: str, columns: Sequence[Column], shape: Shape) -> Query:
     place = PLACES.get(catalog) or _unknown_place(catalog, columns)
     has_oid = any(column.name == "oid" for column in columns)
     items = [
         *_own_columns(catalog, columns, place),
-        *attached(catalog, scope, has_oid=has_oid),
+        *attached(catalog, shape, has_oid=has_oid),
     ]
     text = _select(
         place,
         catalog,
         [expression for _, expression in items],
-        _conditions(catalog, columns, place, scope),
+        _conditions(catalog, columns, place, shape),
     )
     return Query(catalog=catalog, columns=tuple(name for name, _ in items), text=text)
 
@@ -203,7 +203,7 @@ _BY_ROWS: Final = frozenset({"pg_database", "pg_db_role_setting"})
 
 
 def _conditions(
-    catalog: str, columns: Sequence[Column], place: Place, scope: Scope
+    catalog: str, columns: Sequence[Column], place: Place, shape: Shape
 ) -> Iterator[sql.Composable]:
     """Give what a row has to meet to be a part of the schema; see left_out."""
     if catalog in ROWS:
@@ -211,11 +211,11 @@ def _conditions(
     if catalog in _BY_ROWS:
         return
     if any(column.name == "oid" for column in columns):
-        yield from _user_made(sql.SQL("t.oid"), catalog, catalog, scope)
+        yield from _user_made(sql.SQL("t.oid"), catalog, catalog, shape)
     elif place.relation is None:
-        yield from _parts(columns, scope)
+        yield from _parts(columns, shape)
     if place.relation:
-        yield from _user_made(sql.SQL("r.oid"), "pg_class", catalog, scope)
+        yield from _user_made(sql.SQL("r.oid"), "pg_class", catalog, shape)
         yield sql.SQL("r.relnamespace <> all (%(hidden)s::oid[])")
     for column in columns:
         if column.refers_to == "pg_namespace" and column.name in place.covers:
@@ -224,21 +224,21 @@ def _conditions(
         yield sql.SQL("t.oid <> all (%(hidden)s::oid[])")
 
 
-def _parts(columns: Sequence[Column], scope: Scope) -> Iterator[sql.Composable]:
+def _parts(columns: Sequence[Column], shape: Shape) -> Iterator[sql.Composable]:
     """Bind a row without an oid to the object that the first column of its key names."""
     key = _first_key(columns[0].catalog, columns)
     if key.refers_to:
         whose = sql.SQL("{}::oid").format(sql.Identifier("t", key.name))
-        yield from _user_made(whose, key.refers_to, key.catalog, scope)
+        yield from _user_made(whose, key.refers_to, key.catalog, shape)
 
 
 def _user_made(
-    oid: sql.Composable, catalog: str, also: str, scope: Scope
+    oid: sql.Composable, catalog: str, also: str, shape: Shape
 ) -> Iterator[sql.Composable]:
     """Keep what was made after initdb, and is not outside (a member, bookkeeping)."""
     made = sql.SQL("{} >= 16384").format(oid)
     yield sql.SQL("({} or {})").format(made, _ALSO[also]) if also in _ALSO else made
-    if catalog in scope.outside:
+    if catalog in shape.outside:
         yield _not_outside(oid, catalog)
 
 
@@ -266,10 +266,10 @@ _NEVER_BUILT_IN: Final = frozenset(
 """initdb makes none of these: leaving them out spares the planner their joins."""
 
 
-def built_in(columns: Iterable[Column], scope: Scope) -> Query:
+def built_in(columns: Iterable[Column], shape: Shape) -> Query:
     """Give the query for grants on built-in objects that are not those which initdb made."""
     parts = [
-        _granted_since(catalog, its_columns, column, scope)
+        _granted_since(catalog, its_columns, column, shape)
         for catalog, its_columns in by_catalog(columns).items()
         if catalog in PLACES and catalog not in _NEVER_BUILT_IN and is_read(catalog, its_columns)
         for column in its_columns
@@ -279,7 +279,7 @@ def built_in(columns: Iterable[Column], scope: Scope) -> Query:
 
 
 def _granted_since(
-    catalog: str, columns: Sequence[Column], acl: Column, scope: Scope
+    catalog: str, columns: Sequence[Column], acl: Column, shape: Shape
 ) -> sql.Composed:
     place = PLACES[catalog]
     of_column = catalog == "pg_attribute"
@@ -293,7 +293,7 @@ def _granted_since(
             number=sql.SQL("t.attnum" if of_column else "0"),
         )
     ]
-    if home in scope.outside:
+    if home in shape.outside:
         conditions.append(_not_outside(oid, home))
     if catalog in _ALSO:
         conditions.append(sql.SQL("not ({})").format(_ALSO[catalog]))

@@ -6,6 +6,16 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What decides how the queries look: in which catalogues something is outside, or noted."""
+
+    outside: frozenset[str]
+    commented: frozenset[str]
+    labelled: frozenset[str]
+    bound: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
     """What scope.sql found: which rows are the schema of this database, and what is noted on them.
 
@@ -20,6 +30,16 @@ class Scope:
     commented: frozenset[str]
     labelled: frozenset[str]
     bound: frozenset[str]
+
+    @property
+    def shape(self) -> Shape:
+        """Give what the queries are put together by."""
+        return Shape(
+            outside=frozenset(self.outside),
+            commented=self.commented,
+            labelled=self.labelled,
+            bound=self.bound,
+        )
 
     @property
     def parameters(self) -> dict[str, str]:

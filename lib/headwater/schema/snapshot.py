@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -23,7 +24,7 @@ from headwater.schema.column import Column
 from headwater.schema.left_out import CATALOGS
 from headwater.schema.pins import pin
 from headwater.schema.queries import Query, built_in, by_catalog, in_use, is_read, queries
-from headwater.schema.scope import Scope
+from headwater.schema.scope import Scope, Shape
 
 __all__ = ["CatalogObject", "Snapshot", "read_snapshot"]
 
@@ -95,13 +96,22 @@ def _read_facts(
 ) -> Iterator[tuple[str, Facts]]:
     """Read every catalogue that holds anything, all in one round trip, keyed by identity."""
     used = connection.cursor(row_factory=scalar_row).execute(in_use(columns), prepare=False)
-    plan = [*queries(columns, scope, used.fetchall()), built_in(columns, scope)]
+    plan = _plan(tuple(columns), scope.shape, frozenset(used.fetchall()))
     cursors = [connection.cursor(row_factory=tuple_row) for _ in plan]
     with connection.pipeline():
-        for query, cursor in zip(plan, cursors, strict=True):
-            cursor.execute(query.text, scope.parameters, prepare=False)
-        for query, cursor in zip(plan, cursors, strict=True):
+        for (_, text), cursor in zip(plan, cursors, strict=True):
+            cursor.execute(text, scope.parameters, prepare=False)
+        for (query, _), cursor in zip(plan, cursors, strict=True):
             yield query.catalog, _facts(query, cursor.fetchall())
+
+
+@lru_cache(maxsize=8)
+def _plan(
+    columns: tuple[Column, ...], shape: Shape, used: frozenset[str]
+) -> tuple[tuple[Query, bytes], ...]:
+    """Put the queries together; two databases of one server mostly need the same ones."""
+    plan = [*queries(columns, shape, used), built_in(columns, shape)]
+    return tuple((query, query.text.as_bytes(None)) for query in plan)
 
 
 def _facts(query: Query, rows: Sequence[Row]) -> Facts:

@@ -1,0 +1,221 @@
+"""Scratch databases built from files: cloned from what an earlier run built, as far as that goes.
+
+A build that was proved whole (every file ran, every down file undoes its migration) is kept as a
+template, so that an unchanged prefix of the files is neither replayed nor proved again. Beside it
+its snapshot is kept, which counts only while that template is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from headwater.checks import kept
+from headwater.checks.rebuilding import apply_files, snapshot_of
+from headwater.checks.scratch import ScratchServer
+from headwater.checks.undoing import prove_undo
+from headwater.errors import TargetError
+from headwater.files.accepted import Sentence
+from headwater.model import Finding, Migration, MigrationFolder, Target
+from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
+from headwater.postgres.databases import Locale, scratch_database
+from headwater.postgres.pooler import require_own_session
+from headwater.postgres.templates import keep, keys_of, longest, name_of_template, sweep
+from headwater.postgres.translate import translated
+from headwater.schema.catalog import snapshot_of_form, snapshot_to_form
+from headwater.schema.snapshot import Snapshot
+from headwater.settings import Settings
+
+
+@dataclass(slots=True, kw_only=True)
+class Built:
+    """What some files build: a new database, or a template, which is cloned when it is needed."""
+
+    settings: Settings
+    clone: Callable[[], Target]
+    key: str = ""
+    """That of the template; empty while there is none."""
+    database: Target | None = None
+    undoing: tuple[Finding, ...] = ()
+    """What is wrong with the down files of those that were run, and not cloned."""
+    read: Snapshot | None = None
+    held: Sequence[Sentence] = ()
+
+    @property
+    def target(self) -> Target:
+        """Give a database that the files have built; it is this run's own."""
+        if self.database is None:
+            self.database = self.clone()
+        return self.database
+
+    def snapshot(self) -> Snapshot:
+        """Read what the files give, unless that was kept with the template."""
+        if self.read is None and self.key:
+            self.read = snapshot_of_form(kept.recall("snapshots", kept.key_of(self.key)))
+        if self.read is None:
+            with connect(self.target, purpose="verify") as connection:
+                self.read = snapshot_of(connection, self.settings)
+            self.keep_answers()
+        return self.read
+
+    def is_known_to_hold(self, sentences: Sequence[Sentence]) -> bool:
+        """Say whether these checks held of this template before."""
+        held = kept.recall("checks", self._key_of_checks(sentences)) if self.key else None
+        return isinstance(held, dict)
+
+    def holds(self, sentences: Sequence[Sentence]) -> None:
+        """Note that these checks hold."""
+        self.held = sentences
+        self.keep_answers()
+
+    def _key_of_checks(self, sentences: Sequence[Sentence]) -> str:
+        return kept.key_of(self.key, [(each.sentence, each.query) for each in sentences])
+
+    def keep_answers(self) -> None:
+        """Keep what was found, once there is a template."""
+        if self.key and self.read is not None:
+            kept.keep("snapshots", kept.key_of(self.key), snapshot_to_form(self.read))
+        if self.key and self.held:
+            kept.keep("checks", self._key_of_checks(self.held), {"hold": len(self.held)})
+
+
+@dataclass(slots=True, kw_only=True)
+class Workshop:
+    """Where scratch databases are made for one target: the server, and a connection to it."""
+
+    server: Target
+    connection: Connection
+    locale: Locale
+    """The target's, which they have."""
+    folder: MigrationFolder
+    settings: Settings
+    files: dict[str, Migration] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Index the files."""
+        self.files = {migration.version: migration for migration in self.folder.migrations}
+
+    @contextmanager
+    def build(self, versions: Sequence[str]) -> Generator[Built]:
+        """Give a database in which these files were run in this order; drop it afterwards.
+
+        Afterwards it is kept as a template instead, when it is new and nothing was wrong. Raises
+        the error of a file that fails.
+        """
+        keys = keys_of(
+            self.connection,
+            self.settings,
+            [self.files[version] for version in versions],
+            self.locale,
+        )
+        with ExitStack() as stack:
+            count = longest(self.connection, keys)
+            if count and count == len(keys):
+                # Cloned only when somebody wants to enter it.
+                yield Built(
+                    settings=self.settings,
+                    clone=lambda: self._build(stack, versions, keys, count)[0],
+                    key=keys[-1],
+                )
+                return
+            scratch, undoing = self._build(stack, versions, keys, count)
+            built = Built(
+                settings=self.settings,
+                clone=lambda: scratch,
+                database=scratch,
+                undoing=tuple(undoing),
+            )
+            yield built
+            if keys and not undoing and keep(self.connection, scratch.database, keys[-1]):
+                built.key = keys[-1]
+                built.keep_answers()
+                sweep(self.connection)
+
+    def _build(
+        self, stack: ExitStack, versions: Sequence[str], keys: Sequence[str], count: int
+    ) -> tuple[Target, list[Finding]]:
+        """Clone the template of the first `count` files, and run the rest."""
+        if count:
+            try:
+                scratch = self._made(stack, name_of_template(keys[count - 1]))
+            except TargetError:  # another run has swept it meanwhile
+                return self._build(stack, versions, keys, 0)
+        else:
+            scratch = self._made(stack, "")
+        return scratch, self._run(scratch, versions, count)
+
+    def _made(self, stack: ExitStack, template: str) -> Target:
+        return stack.enter_context(
+            scratch_database(
+                self.server, locale=self.locale, connection=self.connection, template=template
+            )
+        )
+
+    def _run(self, scratch: Target, versions: Sequence[str], cloned: int) -> list[Finding]:
+        """Run what is not there yet, and prove each down file on the way."""
+        findings = list[Finding]()
+        there = cloned
+
+        def run_up_to(end: int) -> None:
+            nonlocal there
+            apply_in_order(self.folder, self.settings, scratch, versions[:end], there=there)
+            there = end
+
+        for number in range(cloned, len(versions)):
+            if self.files[versions[number]].down is not None:
+                run_up_to(number)
+                before = self._snapshot(scratch)
+                run_up_to(number + 1)
+                findings += self._prove(scratch, versions[: number + 1], before)
+        run_up_to(len(versions))
+        return findings
+
+    def _snapshot(self, scratch: Target) -> Snapshot:
+        with connect(scratch, purpose="verify") as connection:
+            return snapshot_of(connection, self.settings)
+
+    def _prove(self, scratch: Target, versions: Sequence[str], before: Snapshot) -> list[Finding]:
+        """Undo the last migration, and do it again, on a clone: what is built stays as it is."""
+        after = self._snapshot(scratch)
+        with scratch_database(
+            self.server, connection=self.connection, template=scratch.database
+        ) as clone:
+            return prove_undo(clone, self.folder, self.settings, versions, before, after)
+
+
+def apply_in_order(
+    folder: MigrationFolder,
+    settings: Settings,
+    scratch: Target,
+    versions: Sequence[str],
+    *,
+    there: int = 0,
+) -> None:
+    """Apply versions in this order, but for the first ones, which are `there`.
+
+    One `migrate` builds a run of versions that ascend by name.
+    """
+    for index in range(there, len(versions)):
+        if index + 1 == len(versions) or versions[index + 1] < versions[index]:
+            apply_files(folder, settings, scratch, versions[: index + 1])
+
+
+@contextmanager
+def workshop(
+    place: ScratchServer, folder: MigrationFolder, settings: Settings, locale: Locale
+) -> Generator[Workshop]:
+    """Open the connection over which scratch databases are made."""
+    with (
+        translated("building from nothing"),
+        connect(place.target, purpose="scratch") as connection,
+    ):
+        require_own_session(connection, place.target)
+        pin_for_bookkeeping(connection)
+        yield Workshop(
+            server=place.target,
+            connection=connection,
+            locale=locale,
+            folder=folder,
+            settings=settings,
+        )
