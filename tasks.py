@@ -105,7 +105,7 @@ def status(c: Context, check: bool = False, json: bool = False) -> None:
     """Show what is applied, pending, edited or missing; changes nothing."""
     settings, target = open_target(json=json)
     plan = postgres.status(target, files.read_sound_folder(settings.migrations), settings)
-    failed = check and bool(plan.steps or plan.problems)
+    failed = check and not plan.agrees
     report.show("status", plan, target=target, json=json, ok=not failed)
     exit_with(int(failed))
 

@@ -169,7 +169,9 @@ def test_the_next_file_brings_the_commit_of_the_one_before(
     files = {f"000{n}_a{n}.sql": f"create table a{n} ();" for n in range(1, 6)}
     assert len(migrated(target, settings, files)) == 5
     # (What a first file may leave is asked for behind its own COMMIT.)
-    assert [message.startswith(b"COMMIT") for message in messages] == [False, False, *[True] * 3]
+    # The record of the last one is a message of its own: the schema is read in between.
+    brought = [message.startswith(b"COMMIT") for message in messages]
+    assert brought == [False, False, *[True] * 3, False]
 
 
 def test_what_the_server_refuses_at_commit_is_told_of_its_own_file(

@@ -341,6 +341,7 @@ def a_column(**changes: Any) -> Column:
         column_of=None,
         key=False,
         readable=True,
+        public=True,
     )
     return replace(column, **changes)
 

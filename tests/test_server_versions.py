@@ -13,7 +13,7 @@ import pytest
 from headwater.checks.proof import verify
 from headwater.errors import HalfDone, MigrationFailed
 from headwater.files.read import read_folder
-from headwater.model import MigrationFolder, State, Target
+from headwater.model import MigrationFolder, Schema, State, Target
 from headwater.postgres.connect import connect, pin
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.reset import reset
@@ -71,7 +71,7 @@ def require_clean(target: Target, folder: MigrationFolder, settings: Settings) -
         if line.outcome is not Outcome.OK
     ]
     assert wrong == []
-    assert len(lines) == 6
+    assert len(lines) == 7
 
 
 def snapshot(target: Target, settings: Settings) -> Snapshot:
@@ -112,6 +112,7 @@ def build_prove_and_reset(target: Target, folder: MigrationFolder, settings: Set
     assert recorded(target, settings) == names(folder)
     assert {entry.state for entry in status(target, folder, settings).entries} == {State.APPLIED}
     require_clean(target, folder, settings)
+    assert status(target, folder, settings).schema is Schema.AS_MIGRATED
     before = snapshot(target, settings)
     assert not reset(target, folder, settings).atomic
     assert recorded(target, settings) == names(folder)

@@ -187,6 +187,14 @@ class Entry:
     applied: Applied | None = None
 
 
+class Schema(StrEnum):
+    """Whether the schema is as the last run left it, by its fingerprint."""
+
+    AS_MIGRATED = "as migrated"
+    TOUCHED = "touched"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What `migrate` would do: the files to run in order, every version, all problems."""
@@ -196,6 +204,13 @@ class Plan:
     problems: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences about what could not be looked at, and about the connection."""
+    schema: Schema = Schema.UNKNOWN
+    """Only `status` looks."""
+
+    @property
+    def agrees(self) -> bool:
+        """Say whether all is applied, history agrees, and nobody is known to touch the schema."""
+        return not (self.steps or self.problems or self.schema is Schema.TOUCHED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,7 +69,13 @@ def apply_files(
     if files:
         from headwater.postgres.run import migrate
 
-        migrate(scratch, replace(folder, migrations=files), settings, out_of_order=chosen)
+        migrate(
+            scratch,
+            replace(folder, migrations=files),
+            settings,
+            out_of_order=chosen,
+            seals=False,
+        )
 
 
 def snapshot_of(connection: Connection, settings: Settings) -> Snapshot:

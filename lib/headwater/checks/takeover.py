@@ -58,6 +58,7 @@ from headwater.postgres.plan import (
     rows_of_renamed,
 )
 from headwater.postgres.run import accept, plan_for
+from headwater.postgres.seal import seal
 from headwater.settings import Settings
 from headwater.verdicts import Baselined, CheckLine, Outcome, Repair, Repaired
 
@@ -125,7 +126,10 @@ class _Case:
                         settings=self.settings,
                     )
                 )
-                return proofs[0].outcome is Outcome.OK
+                if proofs[0].outcome is not Outcome.OK:
+                    return False
+                seal(self.connection, self.settings)
+                return True
 
             in_one_transaction(self.connection, self.lock, doing, done)
             return proofs[0]

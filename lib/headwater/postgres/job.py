@@ -217,6 +217,8 @@ class Job:
     """How many files come before it in this run: when it begins, they are applied."""
     upcoming: Job | None = None
     """The one that runs on the session behind it."""
+    seals: bool = False
+    """Whether the fingerprint of the schema is noted with its record."""
     notify: Notify = ignore
 
     @property
@@ -243,7 +245,11 @@ class Job:
         return traces_of(self.file, self.settings)
 
     def record(
-        self, duration: bytes = record.SERVER_DURATION, *, spares_history: bool = False
+        self,
+        duration: bytes = record.SERVER_DURATION,
+        *,
+        spares_history: bool = False,
+        fingerprint: str | None = None,
     ) -> bytes:
         """Give the statements that record the file as ourselves, whatever role it has taken.
 
@@ -259,8 +265,35 @@ class Job:
             tokens=self.file.tokens,
             out_of_order=self.out_of_order,
             duration=duration,
+            fingerprint=fingerprint,
             table_is_plain=spares_history,
         )
+
+    @property
+    def is_sealed(self) -> bool:
+        """Say whether its record holds the fingerprint of the schema."""
+        return self.seals and not self.migration.undoes
+
+    def sealed_record(
+        self, connection: Connection, duration: bytes, *, spares_history: bool = False
+    ) -> bytes:
+        """Give the record, with the fingerprint of what the open transaction sees where it is due.
+
+        The server works on the file no longer: `duration` is known.
+        """
+        found = None
+        if self.is_sealed:
+            from headwater.postgres.seal import fingerprint_of  # only now: it reads catalogues
+
+            found = fingerprint_of(connection, self.settings)
+        return self.record(duration, spares_history=spares_history, fingerprint=found)
+
+    def seal_what_stays(self, connection: Connection) -> None:
+        """Behind the last of several undone: note the fingerprint with the newest record left."""
+        if self.seals and self.migration.undoes:
+            from headwater.postgres.seal import seal
+
+            seal(connection, self.settings)
 
     @property
     def recorded(self) -> str:

@@ -27,9 +27,9 @@ NOT_KEPT = "the history did not keep the record"
 # planning it takes longer than writing the record.)
 _RECORD = b"""\
 INSERT INTO %(history)b (version, checksum, tokens, applied_at, applied_by, duration_ms,
-    out_of_order, how)
+    out_of_order, how, fingerprint)
 VALUES (%(version)b, %(checksum)b, %(tokens)b, pg_catalog.clock_timestamp(), CURRENT_USER,
-    %(duration)b, %(out_of_order)b, %(how)b)
+    %(duration)b, %(out_of_order)b, %(how)b, %(fingerprint)b)
 RETURNING %(plain)b, pg_catalog.current_setting('transaction_deferrable')
     OPERATOR(pg_catalog.=) 'on', pg_catalog.pg_current_xact_id();
 """
@@ -56,6 +56,7 @@ def record(  # noqa: PLR0913 - what a row of history holds, each by its name
     out_of_order: bool,
     duration: bytes = SERVER_DURATION,
     how: How = How.RUN,
+    fingerprint: str | None = None,
     table_is_plain: bool = False,
 ) -> bytes:
     """Give the statement that records a migration; `judge` reads the row that it returns.
@@ -72,6 +73,7 @@ def record(  # noqa: PLR0913 - what a row of history holds, each by its name
         b"duration": duration,
         b"out_of_order": b"true" if out_of_order else b"false",
         b"how": _literal(how.value),
+        b"fingerprint": b"NULL" if fingerprint is None else _literal(fingerprint),
     }
     return _RECORD % values
 

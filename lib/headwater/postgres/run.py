@@ -15,6 +15,7 @@ import psycopg
 
 from headwater.errors import FilesError, TargetError
 from headwater.model import (
+    Applied,
     Migrated,
     Migration,
     MigrationFolder,
@@ -68,15 +69,23 @@ def _half_done(
 
 def status(target: Target, folder: MigrationFolder, settings: Settings) -> Plan:
     """Say how every version stands. Only SELECTs: it works on a standby and with few rights."""
+    from headwater.postgres.seal import look  # only now: it reads catalogues
+
     with connect(target, purpose="status", impatient=True) as connection:
         plan = plan_for(connection, folder, settings)
         protected = protection(connection, target)
-        return replace(plan, notes=(*plan.notes, protected)) if protected else plan
+        notes = (*plan.notes, protected) if protected else plan.notes
+        return replace(plan, notes=notes, schema=look(connection, settings, _applied(plan)))
+
+
+def _applied(plan: Plan) -> tuple[Applied, ...]:
+    return tuple(entry.applied for entry in plan.entries if entry.applied)
 
 
 def pending(target: Target, folder: MigrationFolder, settings: Settings) -> tuple[str, ...]:
     """Give the versions that are not applied to the target."""
-    return tuple(step.version for step in status(target, folder, settings).steps)
+    with connect(target, purpose="status", impatient=True) as connection:
+        return tuple(step.version for step in plan_for(connection, folder, settings).steps)
 
 
 def migrate(  # noqa: PLR0913 - each is named by its caller
@@ -88,6 +97,7 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
     out_of_order: frozenset[str] = frozenset(),
     dry_run: bool = False,
     locked: bool = False,
+    seals: bool = True,
     notify: Notify = ignore,
 ) -> Migrated:
     """Apply every pending migration in order, under the lock.
@@ -95,7 +105,8 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
     In order: connect, read history, plan; when something is pending: require what a run needs of
     the target, lock, read history again, check every pending file, run one after the other.
     Nothing runs when anything is wrong. `dry_run` only looks, with the same checks (preview.py);
-    `locked` says that the caller holds the lock already. After a failure the earlier files stay
+    `locked` says that the caller holds the lock already, `seals` whether the fingerprint of the
+    schema is noted with the last record. After a failure the earlier files stay
     applied and recorded, and the failed one is as if it had never been tried (a no-transaction
     file: HalfDone says how far it came).
     """
@@ -127,7 +138,14 @@ def migrate(  # noqa: PLR0913 - each is named by its caller
             if accepted and not history.has_history(connection, settings):
                 history.create_history(connection, settings)
             results = run_all(
-                target, plan, accepted, settings, lock=lock, connection=connection, notify=notify
+                target,
+                plan,
+                accepted,
+                settings,
+                lock=lock,
+                connection=connection,
+                notify=notify,
+                seals=seals,
             )
             return Migrated(plan=plan, results=results)
 

@@ -23,8 +23,11 @@ def run_all(  # noqa: PLR0913 - each is named by its caller
     lock: Connection | None,
     connection: Connection,
     notify: Notify,
+    seals: bool = True,
 ) -> tuple[MigrationResult, ...]:
     """Run every accepted file; `lock` is the connection that holds the lock, if it is ours.
+
+    With the last one the fingerprint of the schema is noted, unless `seals` says that nobody asks.
 
     Raises before the first one when a file cannot go on where its journal says it stopped; after
     a failure, those before it stay applied.
@@ -34,7 +37,7 @@ def run_all(  # noqa: PLR0913 - each is named by its caller
         (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
     )
     with sessions(target, lock) as session:
-        for job in _jobs(accepted, settings, newest, notify):
+        for job in _jobs(accepted, settings, newest, notify, seals=seals):
             _run(job, session, total=len(accepted))
         return tuple(session.results)
 
@@ -64,7 +67,7 @@ def _run(job: Job, session: Sessions, *, total: int) -> None:
 
 
 def _jobs(
-    accepted: Sequence[Accepted], settings: Settings, newest: str, notify: Notify
+    accepted: Sequence[Accepted], settings: Settings, newest: str, notify: Notify, *, seals: bool
 ) -> Iterator[Job]:
     """Give the job of each file in order, each with the one behind it."""
     jobs = list[Job]()
@@ -75,6 +78,7 @@ def _jobs(
             out_of_order=file.migration.prefix < newest,
             done=index,
             upcoming=jobs[-1] if jobs else None,
+            seals=seals and not jobs,
             notify=notify,
         )
         jobs.append(job)

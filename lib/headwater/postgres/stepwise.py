@@ -486,7 +486,7 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
     forget += journal.forget_steps(connection, job.settings, migration.version)
     try:
         with session.watch() as watcher:
-            message = BEGIN + job.record(b"%d" % elapsed) + forget
+            message = BEGIN + job.sealed_record(connection, b"%d" % elapsed) + forget
             reply = send(connection, message, tick=watcher.tick)
             if reply.error is not None:
                 raise reply.error
@@ -500,6 +500,7 @@ def _record(job: Job, session: Sessions, elapsed: int) -> None:
             )
             if not (judged.kept and judged.same_transaction and session.lock_is_held()):
                 raise psycopg.DataError(NOT_KEPT)
+            job.seal_what_stays(connection)
             commit(connection, _pending_record(job, session, judged), tick=watcher.tick)
     except (psycopg.Error, NotCommitted) as error:
         roll_back(connection)

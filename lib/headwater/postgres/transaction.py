@@ -142,6 +142,7 @@ def _run_once(job: Job, session: Sessions, seen: list[str], *, alone: bool) -> N
                     job=job, result=result, pending=pending, cleaning=cleaning
                 )
                 return
+            job.seal_what_stays(connection)
             commit(connection, pending, tick=tick)
         except (ConnectionLost, NotCommitted) as failure:
             connection.close()
@@ -288,19 +289,23 @@ def run_with_record(  # noqa: PLR0913 - each is named by its caller
     spares_history: bool = False,
     tick: Tick | None = None,
 ) -> Ran:
-    """Send a file and its record, then `then`; with a post-condition, ask it in between.
+    """Send a file and its record, then `then`.
+
+    In between its post-condition is asked, and what the record needs to know of the schema.
 
     `spares_history` says that neither the file nor what it runs can have changed that table.
     Raises unless the file may be committed: every guard has been asked.
     """
-    if not job.file.sentences:
+    if not job.file.sentences and not job.is_sealed:
         record = job.record(spares_history=spares_history)
         return message.send(connection, then=record, last=then, tick=tick)
     begun = time.monotonic()
-    statements = message.send_file(connection, then=begin_afresh(connection, job), tick=tick)
+    afresh = begin_afresh(connection, job) if job.file.sentences else b""
+    statements = message.send_file(connection, then=afresh, tick=tick)
     require_sentences(connection, job.file.sentences, job.migration)
     elapsed = b"%d" % round((time.monotonic() - begun) * 1_000)
-    reply = send(connection, job.record(elapsed, spares_history=spares_history) + then, tick=tick)
+    record = job.sealed_record(connection, elapsed, spares_history=spares_history)
+    reply = send(connection, record + then, tick=tick)
     message.require_success(reply, offset=0)
     return Ran(statements=statements, judged=message.judged(connection, reply, last=then))
 

@@ -21,6 +21,7 @@ from headwater.model import (
     Preview,
     Rebuilt,
     RolledBack,
+    Schema,
     Severity,
     State,
     TableLock,
@@ -284,6 +285,8 @@ def status_lines(plan: Plan) -> Iterator[Line]:
         yield from finding_lines(problem)
     for note in plan.notes:
         yield Line(note, "bold yellow" if note.startswith("WARNING") else "dim")
+    if plan.schema is Schema.TOUCHED:
+        yield Line("the schema was touched by hand since: invoke verify says where", "yellow")
     applied = sum(entry.applied is not None for entry in plan.entries)
     problems = f", {plural(len(plan.problems), 'problem')}" if plan.problems else ""
     yield Line(f"{applied} applied, {len(plan.steps)} pending{problems}", "bold")
@@ -306,6 +309,7 @@ def status_json(plan: Plan) -> Json:
         "migrations": [_entry_json(entry) for entry in plan.entries],
         "findings": [finding_json(problem) for problem in plan.problems],
         "notes": list(plan.notes),
+        "schema": plan.schema.value,
     }
 
 

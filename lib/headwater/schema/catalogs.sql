@@ -17,7 +17,8 @@ select c.relname::text                                          as catalog,
        case when d.beside is null then d.pktable::regclass::text end as refers_to,
        d.beside                                                 as column_of,
        coalesce(a.attnum = any (k.indkey), false)               as key,
-       has_column_privilege(c.oid, a.attnum, 'select')          as readable
+       has_column_privilege(c.oid, a.attnum, 'select')          as readable,
+       has_column_privilege('public', c.oid, a.attnum, 'select') as public
   from pg_class c
   join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   left join pg_index k on k.indrelid = c.oid and k.indisprimary

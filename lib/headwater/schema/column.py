@@ -17,6 +17,9 @@ class Column:
     column_of: str | None
     key: bool
     readable: bool
+    """Whether our role may read it."""
+    public: bool
+    """Whether every role may."""
 
     @property
     def path(self) -> str:

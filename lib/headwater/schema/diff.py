@@ -33,8 +33,8 @@ _PRISTINE_PUBLIC: Final = {
 }
 """The schema `public` as initdb makes it, since PostgreSQL 15: no file has touched it."""
 
-_ALWAYS: Final = frozenset({"", "pg_catalog", "information_schema"})
-_ONLY_IF_BUILT: Final = frozenset({"setting", "large object"})
+ALWAYS: Final = frozenset({"", "pg_catalog", "information_schema"})
+ONLY_IF_BUILT: Final = frozenset({"setting", "large object"})
 """Settings of a production database are operation, large objects are data: extra ones are fine."""
 
 
@@ -80,7 +80,7 @@ def unmanaged_schemas(
 
 def _scope(expected: Snapshot, schemas: Sequence[str]) -> frozenset[str]:
     """Give the schemas whose objects count: managed, or built by the files."""
-    return _ALWAYS | frozenset(schemas) | _schemas_in_use(expected)
+    return ALWAYS | frozenset(schemas) | _schemas_in_use(expected)
 
 
 def _schemas_in_use(snapshot: Snapshot) -> frozenset[str]:
@@ -100,12 +100,12 @@ def _schemas_in_use(snapshot: Snapshot) -> frozenset[str]:
         public = spaces.rows.get("schema public")
         touched = public is None or dict(spaces.attributes(public)) != _PRISTINE_PUBLIC
         used |= made | ({"public"} if touched else set())
-    return frozenset(schema for schema in used if schema) - _ALWAYS
+    return frozenset(schema for schema in used if schema) - ALWAYS
 
 
 def _counts(row: Row, scope: frozenset[str], *, made_by_files: bool = True) -> bool:
     """Say whether a difference is drift: in scope, and not something that files need not make."""
-    return (row[SCHEMA] or "") in scope and (made_by_files or row[KIND] not in _ONLY_IF_BUILT)
+    return (row[SCHEMA] or "") in scope and (made_by_files or row[KIND] not in ONLY_IF_BUILT)
 
 
 # --- differences ------------------------------------------------------------------------------

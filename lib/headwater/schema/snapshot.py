@@ -44,7 +44,7 @@ def read_snapshot(connection: psycopg.Connection[Any], *, history_table: str) ->
             connection.execute("set transaction isolation level repeatable read, read only")
         pin(connection)
         columns = catalog_columns(connection)
-        scope = _read_scope(connection, history_table)
+        scope = read_scope(connection, history_table)
         facts = {
             catalog: Facts(catalog=catalog, columns=(), rows={})
             for catalog, its_columns in by_catalog(columns).items()
@@ -68,7 +68,7 @@ def catalog_columns(connection: psycopg.Connection[Any]) -> list[Column]:
     return cursor.execute(_sql("catalogs.sql"), prepare=False).fetchall()
 
 
-def _read_scope(connection: psycopg.Connection[Any], history_table: str) -> Scope:
+def read_scope(connection: psycopg.Connection[Any], history_table: str) -> Scope:
     """Ask which objects are not the schema, and where there are notes."""
     schema, _, table = history_table.rpartition(".")
     history = {

@@ -1,0 +1,68 @@
+"""The fingerprint beside the last record: whether somebody has touched the schema since.
+
+It is written in the transaction of the last file of a run, and read by `status`. That it is there
+is a service: what goes wrong with it is no failure of the migration.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import psycopg
+from psycopg import sql
+
+from headwater.errors import HeadwaterError
+from headwater.model import Applied, Schema
+from headwater.postgres import history
+from headwater.postgres.connect import Connection
+from headwater.postgres.plan import order_of_history
+from headwater.schema.fingerprint import fingerprint, prefix
+from headwater.settings import Settings
+
+# The file's locks are held meanwhile: nobody is waited for.
+_IMPATIENT = "SET LOCAL lock_timeout = '100ms'; SET LOCAL search_path = ''"
+
+_NEWEST = sql.SQL(
+    "UPDATE {history} SET fingerprint = {found} WHERE version = (SELECT version FROM {history} "
+    'ORDER BY applied_at DESC, version COLLATE "C" DESC LIMIT 1)'
+)
+
+
+def fingerprint_of(connection: Connection, settings: Settings) -> str | None:
+    """Give the fingerprint of what the open transaction sees, which stays as it was.
+
+    None where it cannot be had, because of a lock, say.
+    """
+    with suppress(psycopg.Error, HeadwaterError), connection.transaction(force_rollback=True):
+        connection.execute(_IMPATIENT)
+        return _fingerprint(connection, settings)
+    return None
+
+
+def seal(connection: Connection, settings: Settings) -> None:
+    """Note the fingerprint of what the open transaction sees, with the newest record.
+
+    Where that is not possible (a lock, a right), the transaction stays as it was.
+    """
+    with suppress(psycopg.Error), connection.transaction():
+        found = fingerprint_of(connection, settings)
+        connection.execute(
+            _NEWEST.format(history=history.table(settings), found=sql.Literal(found))
+        )
+
+
+def look(connection: Connection, settings: Settings, rows: tuple[Applied, ...]) -> Schema:
+    """Say whether the schema is as the last run left it; only SELECTs."""
+    newest = order_of_history(rows)[-1:]
+    noted = next((row.fingerprint for row in rows if row.version in newest), None)
+    if noted is None or not noted.startswith(prefix(connection)):
+        return Schema.UNKNOWN
+    try:
+        found = _fingerprint(connection, settings)
+    except (psycopg.Error, HeadwaterError):
+        return Schema.UNKNOWN
+    return Schema.AS_MIGRATED if found == noted else Schema.TOUCHED
+
+
+def _fingerprint(connection: Connection, settings: Settings) -> str:
+    return fingerprint(connection, history_table=settings.history, schemas=settings.schemas)

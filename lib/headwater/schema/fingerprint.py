@@ -1,0 +1,89 @@
+"""One hash of a schema, made on the server: whether it is as it was, without reading it.
+
+    fp-1:18:9f86d081884c7d65…      rule : major version of the server : hash
+
+It is about the managed schemas and what belongs to the database as a whole, and uses only what
+PUBLIC may read, so that a role with few rights finds the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+from psycopg.rows import scalar_row
+
+from headwater.schema.column import Column
+from headwater.schema.diff import ALWAYS, ONLY_IF_BUILT
+from headwater.schema.pins import pin
+from headwater.schema.queries import Query, built_in, in_use, queries
+from headwater.schema.scope import Shape
+from headwater.schema.snapshot import catalog_columns, read_scope
+
+_RULE: Final = 1
+
+# Of one catalogue, its rows in the order of their identities; null when none of them counts.
+_HASHED: Final = sql.SQL(
+    "select encode(sha256(convert_to(string_agg(q::text, E'\\n' order by identity collate \"C\"),"
+    " 'UTF8')), 'hex') from ({query}) q ({columns})"
+    " where coalesce(schema, '') = any (%(schemas)s::text[]) and kind <> all (%(apart)s::text[])"
+)
+
+
+def fingerprint(
+    connection: psycopg.Connection[Any], *, history_table: str, schemas: Sequence[str]
+) -> str:
+    """Give the fingerprint of a database; inside an open transaction, of what that sees.
+
+    Only SELECTs; session settings stay as they were. Raises `TargetError` when a catalogue holds
+    something that cannot be read as text.
+    """
+    with connection.transaction(force_rollback=True):
+        pin(connection)
+        columns = tuple(
+            replace(column, readable=column.public) for column in catalog_columns(connection)
+        )
+        scope = read_scope(connection, history_table)
+        used = connection.cursor(row_factory=scalar_row).execute(in_use(columns), prepare=False)
+        plan = _plan(columns, scope.shape, frozenset(used.fetchall()))
+        counted = {"schemas": sorted({*ALWAYS, *schemas}), "apart": sorted(ONLY_IF_BUILT)}
+        parameters = {**scope.parameters, **counted}
+        cursors = [connection.cursor(row_factory=scalar_row) for _ in plan]
+        with connection.pipeline():
+            for (_, text), cursor in zip(plan, cursors, strict=True):
+                cursor.execute(text, parameters, prepare=False)
+            hashes = [
+                f"{query.catalog} {' '.join(query.columns)} {found}"
+                for (query, _), cursor in zip(plan, cursors, strict=True)
+                for found in cursor.fetchall()
+                if found is not None
+            ]
+    whole = hashlib.sha256("\n".join([*sorted(schemas), *sorted(hashes)]).encode()).hexdigest()
+    return f"{prefix(connection)}{whole}"
+
+
+def prefix(connection: psycopg.Connection[Any]) -> str:
+    """Give what a fingerprint begins with: with another one it cannot be compared."""
+    return f"fp-{_RULE}:{connection.info.server_version // 10_000}:"
+
+
+@lru_cache(maxsize=4)
+def _plan(
+    columns: tuple[Column, ...], shape: Shape, used: frozenset[str]
+) -> tuple[tuple[Query, bytes], ...]:
+    plan = [*queries(columns, shape, used), built_in(columns, shape)]
+    return tuple((query, _hashed(query).as_bytes(None)) for query in plan)
+
+
+def _hashed(query: Query) -> sql.Composed:
+    names = ["identity", "kind", "schema", "parent", *_numbered(query.columns)]
+    return _HASHED.format(query=query.text, columns=sql.SQL(", ").join(map(sql.Identifier, names)))
+
+
+def _numbered(columns: Iterable[str]) -> list[str]:
+    return [f"c{number}" for number, _ in enumerate(columns)]
