@@ -118,13 +118,13 @@ def wait(c: Context, timeout: str = "60s", json: bool = False) -> None:
     report.show("wait", answered, target=target, json=json)
 
 
-@task(help=JSON)
-def verify(c: Context, json: bool = False) -> None:
+@task(help={"sql": "draft the migration that would keep the drift", **JSON})
+def verify(c: Context, sql: bool = False, json: bool = False) -> None:
     """Prove that files and database agree; run it before you push."""
     settings, target = open_target(json=json)
     folder = files.read_folder(settings.migrations)
     with report.progress() as notify:
-        verification = checks.verify(target, folder, settings, notify=notify)
+        verification = checks.verify(target, folder, settings, drafts=sql, notify=notify)
     code = verification.exit_code
     report.show("verify", verification, target=target, json=json, ok=code == 0)
     exit_with(code)
@@ -158,6 +158,30 @@ def new(c: Context, name: str, json: bool = False) -> None:
     report.show_fact("migration.new", path, json=json, path=path, version=written.version)
     if written.note:
         report.say(f"note: {written.note}", style="yellow", stderr=True)
+
+
+@task(positional=["name"], help={"name": "an object, such as kb.tags.name or 'kb.t*'", **JSON})
+def blame(c: Context, name: str, json: bool = False) -> None:
+    """Say which migration created an object, which changed it, and how."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        blamed = checks.blame(target, folder, settings, name, notify=notify)
+    code = blamed.exit_code
+    report.show("blame", blamed, target=target, json=json, ok=code == 0)
+    exit_with(code)
+
+
+@task(positional=["query"], help={"query": "a SELECT of one boolean, in quotes", **JSON})
+def bisect(c: Context, query: str, json: bool = False) -> None:
+    """Find the migration after which a boolean query, once true, becomes false."""
+    settings, target = open_target(json=json)
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        bisected = checks.bisect(target, folder, settings, query, notify=notify)
+    code = bisected.exit_code
+    report.show("bisect", bisected, target=target, json=json, ok=code == 0)
+    exit_with(code)
 
 
 # --- history ----------------------------------------------------------------------------------
@@ -332,6 +356,8 @@ namespace = with_full_names(
         wait,
         verify,
         lint,
+        blame,
+        bisect,
         onboard,
         test,
         Collection("migration", new),

@@ -69,11 +69,12 @@ def recorded(target: Target, settings: Settings) -> list[str]:
 
 
 def drop_templates_of(target: Target, role: str) -> None:
-    """Drop the templates that a role has left on the server: else it cannot be dropped."""
+    """Drop the templates in which a role owns or may do something: else it cannot be dropped."""
     for (name,) in query(
         target,
-        "select datname from pg_database where datname like 'headwater_template_%' "
-        f"and pg_get_userbyid(datdba) = '{role}'",
+        "select distinct datname from pg_database d join pg_shdepend s on s.dbid = d.oid "
+        "or s.dbid = 0 and s.objid = d.oid where datname like 'headwater_template_%' "
+        f"and s.refobjid = '{role}'::regrole",
     ):
         query(target, f"drop database if exists {name}")
 

@@ -241,6 +241,8 @@ PARTS = {
     "an-entry": "An entry",
     "a-line": "A line",
     "a-change": "A change",
+    "a-moment": "A moment",
+    "an-answer": "An answer",
     "a-finding": "A finding",
 }
 
@@ -291,6 +293,9 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     require_task(project.invoke("wait --json").json, "wait", target=True)
     query(target, "alter table app.documents add column colour text")
     seen |= require_task(project.invoke("verify --json", code=1).json, "verify", target=True)
+    seen |= require_task(project.invoke("blame app.documents --json").json, "blame", target=True)
+    bisect = project.invoke("bisect 'select true' --json").json
+    seen |= require_task(bisect, "bisect", target=True)
     seen |= require_task(project.invoke("lint --json").json, "lint", target=True)
     require_task(project.invoke("lint --all --json").json, "lint")
     seen |= require_task(project.invoke("onboard --json", code=1).json, "onboard", target=True)

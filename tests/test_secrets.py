@@ -22,7 +22,7 @@ from headwater.model import Target
 from headwater.report.workflow import BUG
 from tests.faults.stride import STRIDE
 from tests.projects import Project, make_project
-from tests.support import query
+from tests.support import drop_templates_of, query
 
 RUNNER = Path(__file__).parent / "in_one_process.py"
 
@@ -357,6 +357,7 @@ def named(target: Target) -> Generator[Target]:
         )
     finally:
         query(target, f"reassign owned by {role} to postgres; drop owned by {role}")
+        drop_templates_of(target, role)
         query(target, f"drop role {role}")
 
 

@@ -39,6 +39,107 @@ class Change:
     after: str | None = None
 
 
+# --- blame and bisect -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing:
+    """An object that a migration made or dropped: identity, kind, and what it is a part of."""
+
+    object: str
+    kind: str
+    parent: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one migration did to the schema: parts of objects are listed like the whole."""
+
+    version: str
+    made: tuple[Thing, ...]
+    gone: tuple[Thing, ...]
+    changed: tuple[Change, ...]
+
+
+class Happened(StrEnum):
+    """What a migration did to an object."""
+
+    CREATED = "created"
+    CHANGED = "changed"
+    DROPPED = "dropped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """One moment in the history of an object; `within` is what it was created with."""
+
+    version: str
+    object: str
+    happened: Happened
+    within: str = ""
+    attribute: str = ""
+    before: str | None = None
+    after: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blamed:
+    """The history of the objects that a pattern means; `close` are names that look like it."""
+
+    pattern: str
+    moments: tuple[Moment, ...]
+    close: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when there never was such an object, else 0."""
+        return int(not self.moments)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a query said: true, false, or neither, in words."""
+
+    value: bool | None = None
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a query said behind a migration; the version is empty before the first."""
+
+    version: str
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bisected:
+    """The answers of a query up to the first that is false after a true one, or to the last."""
+
+    query: str
+    asked: tuple[Asked, ...]
+
+    @property
+    def culprit(self) -> Asked | None:
+        """Give the first that is false after it was true, if any."""
+        was_true = False
+        for asked in self.asked:
+            if was_true and asked.answer.value is False:
+                return asked
+            was_true = was_true or asked.answer.value is True
+        return None
+
+    @property
+    def was_true(self) -> bool:
+        """Say whether it ever was."""
+        return any(asked.answer.value is True for asked in self.asked)
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when the query becomes false, or never was true, else 0."""
+        return int(self.culprit is not None or not self.was_true)
+
+
 # --- verify -----------------------------------------------------------------------------------
 
 
@@ -64,10 +165,20 @@ class CheckLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Statements that would take the files to the database, and changes that have none."""
+
+    statements: tuple[str, ...]
+    cannot: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """The whole report of `verify`, one line for each thing that was proved or not."""
 
     lines: tuple[CheckLine, ...]
+    draft: Draft | None = None
+    """What would keep the drift, when somebody asked for it."""
 
     @property
     def exit_code(self) -> int:

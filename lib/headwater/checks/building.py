@@ -7,9 +7,10 @@ its snapshot is kept, which counts only while that template is there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from headwater.checks import kept
 from headwater.checks.rebuilding import apply_files, snapshot_of
@@ -23,9 +24,11 @@ from headwater.postgres.databases import Locale, scratch_database
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.templates import keep, keys_of, longest, name_of_template, sweep
 from headwater.postgres.translate import translated
-from headwater.schema.catalog import snapshot_of_form, snapshot_to_form
+from headwater.schema.catalog import CatalogObject, snapshot_of_form, snapshot_to_form
+from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
+from headwater.verdicts import Change, ChangeKind, Step, Thing
 
 
 @dataclass(slots=True, kw_only=True)
@@ -103,12 +106,7 @@ class Workshop:
         Afterwards it is kept as a template instead, when it is new and nothing was wrong. Raises
         the error of a file that fails.
         """
-        keys = keys_of(
-            self.connection,
-            self.settings,
-            [self.files[version] for version in versions],
-            self.locale,
-        )
+        keys = self._keys(versions)
         with ExitStack() as stack:
             count = longest(self.connection, keys)
             if count and count == len(keys):
@@ -127,10 +125,19 @@ class Workshop:
                 undoing=tuple(undoing),
             )
             yield built
-            if keys and not undoing and keep(self.connection, scratch.database, keys[-1]):
-                built.key = keys[-1]
-                built.keep_answers()
-                sweep(self.connection)
+            if keys and not undoing:
+                self._keep(built, scratch, keys)
+
+    def _keys(self, versions: Sequence[str]) -> tuple[str, ...]:
+        files = [self.files[version] for version in versions]
+        return keys_of(self.connection, self.settings, files, self.locale)
+
+    def _keep(self, built: Built, scratch: Target, keys: Sequence[str]) -> None:
+        """Make a template of what was built, and keep what was found of it."""
+        if keep(self.connection, scratch.database, keys[-1]):
+            built.key = keys[-1]
+            built.keep_answers()
+            sweep(self.connection)
 
     def _build(
         self, stack: ExitStack, versions: Sequence[str], keys: Sequence[str], count: int
@@ -159,7 +166,7 @@ class Workshop:
 
         def run_up_to(end: int) -> None:
             nonlocal there
-            apply_in_order(self.folder, self.settings, scratch, versions[:end], there=there)
+            self._apply(scratch, versions[:end], there)
             there = end
 
         for number in range(cloned, len(versions)):
@@ -175,6 +182,56 @@ class Workshop:
         with connect(scratch, purpose="verify") as connection:
             return snapshot_of(connection, self.settings)
 
+    # --- file by file -------------------------------------------------------------------------
+
+    @contextmanager
+    def replay(self, versions: Sequence[str]) -> Generator[Iterator[tuple[str, Target]]]:
+        """Run files one by one, giving the database before the first ("") and behind each."""
+        with ExitStack() as stack:
+            scratch = self._made(stack, "")
+
+            def behind_each() -> Iterator[tuple[str, Target]]:
+                yield "", scratch
+                for number, version in enumerate(versions):
+                    self._apply(scratch, versions[: number + 1], number)
+                    yield version, scratch
+
+            yield behind_each()
+
+    def walk(self, versions: Sequence[str]) -> Iterator[Step]:
+        """Give what each file changes, in order; what is known of unchanged files is not replayed.
+
+        When something was replayed, and no down file is to be proved, the end becomes a template.
+        """
+        keys = self._keys(versions)
+        known = [step_of_form(kept.recall("steps", kept.key_of(key))) for key in keys]
+        first = known.index(None) if None in known else len(keys)
+        yield from (step for step in known[:first] if step is not None)
+        if first < len(keys):
+            yield from self._walk_from(first, versions, keys)
+
+    def _walk_from(
+        self, first: int, versions: Sequence[str], keys: Sequence[str]
+    ) -> Iterator[Step]:
+        with ExitStack() as stack:
+            count = longest(self.connection, keys[:first])
+            scratch = self._made(stack, name_of_template(keys[count - 1]) if count else "")
+            self._apply(scratch, versions[:first], count)
+            before = self._snapshot(scratch)
+            for number in range(first, len(versions)):
+                self._apply(scratch, versions[: number + 1], number)
+                after = self._snapshot(scratch)
+                step = _step(versions[number], before, after)
+                kept.keep("steps", kept.key_of(keys[number]), asdict(step))
+                yield step
+                before = after
+            if all(self.files[version].down is None for version in versions):
+                built = Built(settings=self.settings, clone=lambda: scratch, read=before)
+                self._keep(built, scratch, keys)
+
+    def _apply(self, scratch: Target, versions: Sequence[str], there: int) -> None:
+        apply_in_order(self.folder, self.settings, scratch, versions, there=there)
+
     def _prove(self, scratch: Target, versions: Sequence[str], before: Snapshot) -> list[Finding]:
         """Undo the last migration, and do it again, on a clone: what is built stays as it is."""
         after = self._snapshot(scratch)
@@ -182,6 +239,38 @@ class Workshop:
             self.server, connection=self.connection, template=scratch.database
         ) as clone:
             return prove_undo(clone, self.folder, self.settings, versions, before, after)
+
+
+def _step(version: str, before: Snapshot, after: Snapshot) -> Step:
+    """Say what a migration made, dropped and changed."""
+    mine, theirs = before.objects, after.objects
+    schemas = {each.schema for each in (*mine.values(), *theirs.values())}
+    changes = compare(before, after, schemas=sorted(schemas))
+    return Step(
+        version=version,
+        made=tuple(_thing(theirs[each]) for each in theirs if each not in mine),
+        gone=tuple(_thing(mine[each]) for each in mine if each not in theirs),
+        changed=tuple(change for change in changes if change.change is ChangeKind.CHANGED),
+    )
+
+
+def _thing(found: CatalogObject) -> Thing:
+    return Thing(object=found.identity, kind=found.kind, parent=found.parent)
+
+
+def step_of_form(form: Any) -> Step | None:
+    """Read a step that was kept; None when it cannot be understood."""
+    try:
+        return Step(
+            version=form["version"],
+            made=tuple(Thing(**each) for each in form["made"]),
+            gone=tuple(Thing(**each) for each in form["gone"]),
+            changed=tuple(
+                Change(**{**each, "change": ChangeKind(each["change"])}) for each in form["changed"]
+            ),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def apply_in_order(

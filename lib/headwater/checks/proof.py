@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from headwater.checks.building import Built, Workshop, workshop
+from headwater.checks.drafting import draft
 from headwater.checks.reading import Grammar, read_grammar
 from headwater.checks.rebuilding import (
     NoPlace,
@@ -49,7 +50,7 @@ from headwater.postgres.translate import translated
 from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
-from headwater.verdicts import CheckLine, Linted, Outcome, Verification
+from headwater.verdicts import CheckLine, Draft, Linted, Outcome, Verification
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,8 @@ class Rebuild:
     drift: CheckLine
     broken: tuple[Finding, ...] | None = None
     """The checks that do not hold of the rebuilt schema; None when they were not asked."""
+    both: tuple[Snapshot, Snapshot] | None = None
+    """The two that were compared: what the files build, and the target."""
     broken_there: tuple[Finding, ...] | None = None
     """The same of the target."""
     order: tuple[Finding, ...] = ()
@@ -90,9 +93,16 @@ class _Case:
 
 
 def verify(
-    target: Target, folder: MigrationFolder, settings: Settings, *, notify: Notify = ignore
+    target: Target,
+    folder: MigrationFolder,
+    settings: Settings,
+    *,
+    drafts: bool = False,
+    notify: Notify = ignore,
 ) -> Verification:
     """Look at everything, whatever is found on the way, and report it line by line.
+
+    `drafts` asks for the statements that would keep the drift, as a migration.
 
     Raises only when the target cannot be reached (or no more, or only through sessions that others
     share), or its catalogue or history cannot be read.
@@ -121,8 +131,17 @@ def verify(
                 _checks(case, rebuild),
                 rebuild.drift,
                 lint_line(folder, plan),
-            )
+            ),
+            draft=_draft(case, rebuild) if drafts else None,
         )
+
+
+def _draft(case: _Case, rebuild: Rebuild) -> Draft:
+    """Draft what would keep the drift, if there is any."""
+    if not rebuild.both:
+        return Draft(statements=(), cannot=())
+    with translated("drafting a migration"):
+        return draft(rebuild.drift.changes, *rebuild.both, case.connection)
 
 
 def _prepare(connection: Connection, settings: Settings) -> None:
@@ -247,7 +266,8 @@ def _stages(
         drift = drift_between(
             expected, actual.result(), scratch=lambda: built.target, settings=case.settings
         )
-        found = replace(found, drift=drift, undoing=built.undoing)
+        both = (expected, actual.result())
+        found = replace(found, drift=drift, both=both, undoing=built.undoing)
         yield found
         found = replace(found, order=_order(case, shop, expected))
         yield found

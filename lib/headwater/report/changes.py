@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterator
 from typing import Final
 
+from headwater.report.forms import Line
 from headwater.verdicts import Change, ChangeKind
 
 # As much of a value as fits beside its object on a line, and of what is around a difference.
 _LONG: Final = 60
 _CONTEXT: Final = 20
+
+# Lines that are shown around a difference of two texts, and how its lines are drawn.
+_AROUND: Final = 2
+_DIFF_STYLE: Final = {"-": "red", "+": "green", "@": "cyan"}
 
 
 def describe(change: Change) -> str:
@@ -17,9 +24,30 @@ def describe(change: Change) -> str:
         return f"{change.object}: missing in the database"
     if change.change is ChangeKind.EXTRA:
         return f"{change.object}: in the database, not in the files"
+    return f"{change.object}: {how(change)}"
+
+
+def how(change: Change) -> str:
+    """Say how an attribute changed: `default 'a' -> 'b'`; of long texts, that they differ."""
+    if _is_text(change):
+        return f"{change.attribute} differs"
     nothing = "(default)" if change.attribute == "grants" else "(none)"
     before, after = _shortened(change.before or nothing, change.after or nothing)
-    return f"{change.object}: {change.attribute} {before} -> {after}"
+    return f"{change.attribute} {before} -> {after}"
+
+
+def diff_lines(change: Change) -> Iterator[Line]:
+    """Draw the difference of two long texts line by line: what the files build is taken away."""
+    if not _is_text(change):
+        return
+    before, after = (text.splitlines() for text in (change.before or "", change.after or ""))
+    for text in list(difflib.unified_diff(before, after, n=_AROUND, lineterm=""))[2:]:
+        yield Line(text, _DIFF_STYLE.get(text[:1], ""))
+
+
+def _is_text(change: Change) -> bool:
+    """Say whether a change is one of two texts of several lines: a function, a view."""
+    return bool(change.before and change.after) and "\n" in f"{change.before}{change.after}".strip()
 
 
 def _shortened(before: str, after: str) -> tuple[str, str]:

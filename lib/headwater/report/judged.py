@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headwater.model import Migrated, plural
-from headwater.report.changes import describe
+from headwater.report.changes import describe, diff_lines, how
 from headwater.report.forms import (
     Forms,
     Json,
@@ -18,10 +18,16 @@ from headwater.report.forms import (
 )
 from headwater.verdicts import (
     Baselined,
+    Bisected,
+    Blamed,
     Change,
+    ChangeKind,
     CheckLine,
+    Draft,
+    Happened,
     Linted,
     Marked,
+    Moment,
     Outcome,
     Repair,
     Repaired,
@@ -64,11 +70,23 @@ def verification_lines(outcome: Verification) -> Iterator[Line]:
         yield from _check_lines(line)
     if any(line.changes for line in outcome.lines):
         yield Line(
-            "hint: to keep it: invoke migration.new NAME; to undo it: invoke reset",
-            "cyan",
+            "hint: to keep it: invoke migration.new NAME; a draft: invoke verify --sql", "cyan"
         )
+        yield Line("      to undo it: invoke reset", "cyan")
+    if outcome.draft is not None:
+        yield from _draft_lines(outcome.draft)
     if outcome.exit_code == 0:
         yield Line("files and database are the same thing", "bold green")
+
+
+def _draft_lines(draft: Draft) -> Iterator[Line]:
+    """Draw a draft as SQL, with what it does not hold as comments."""
+    if draft.statements or draft.cannot:
+        yield Line("-- A draft that would keep it. Read it, and think of locks and rows.", "bold")
+    for statement in draft.statements:
+        yield from (Line(text) for text in statement.splitlines())
+    for change in draft.cannot:
+        yield Line(f"-- to be written by hand: {describe(change)}", "yellow")
 
 
 def _check_lines(line: CheckLine) -> Iterator[Line]:
@@ -76,7 +94,9 @@ def _check_lines(line: CheckLine) -> Iterator[Line]:
     yield Line(text, _OUTCOME_STYLE[line.outcome])
     for finding in line.findings:
         yield from finding_lines(finding)
-    yield from (Line(f"    {describe(change)}") for change in line.changes)
+    for change in line.changes:
+        yield Line(f"    {describe(change)}")
+        yield from (Line(f"        {each.text}", each.style) for each in diff_lines(change))
 
 
 def verification_json(outcome: Verification) -> Json:
@@ -85,6 +105,14 @@ def verification_json(outcome: Verification) -> Json:
         "lines": [_check_json(line) for line in outcome.lines],
         "changes": [change_json(change) for line in outcome.lines for change in line.changes],
         "findings": [finding_json(finding) for line in outcome.lines for finding in line.findings],
+        "draft": _draft_json(outcome.draft) if outcome.draft is not None else None,
+    }
+
+
+def _draft_json(draft: Draft) -> Json:
+    return {
+        "statements": list(draft.statements),
+        "cannot": [change_json(change) for change in draft.cannot],
     }
 
 
@@ -100,6 +128,103 @@ def change_json(change: Change) -> Json:
         "attribute": change.attribute,
         "before": change.before,
         "after": change.after,
+    }
+
+
+# --- blame and bisect -------------------------------------------------------------------------
+
+_HAPPENED_STYLE = {
+    Happened.CREATED: "green",
+    Happened.CHANGED: "yellow",
+    Happened.DROPPED: "red",
+}
+
+
+def blamed_lines(outcome: Blamed) -> Iterator[Line]:
+    """Draw each object with its moments below it, in the order in which it first came."""
+    by_object = dict[str, list[Moment]]()
+    for moment in outcome.moments:
+        by_object.setdefault(moment.object, []).append(moment)
+    width = max((len(moment.version) for moment in outcome.moments), default=0)
+    for identity, moments in by_object.items():
+        yield Line(identity, "bold")
+        for moment in moments:
+            head = f"  {moment.happened.value}  {moment.version:<{width}}"
+            yield Line(f"{head}  {_how(moment)}".rstrip(), _HAPPENED_STYLE[moment.happened])
+            yield from (Line(f"      {line.text}", line.style) for line in _diff_of(moment))
+    if not outcome.moments:
+        yield Line(f"no migration makes anything of the name {outcome.pattern!r}", "red")
+        if outcome.close:
+            yield Line(f"hint: there is {', '.join(outcome.close)}", "cyan")
+
+
+def _how(moment: Moment) -> str:
+    if moment.happened is Happened.CREATED:
+        return f"with {moment.within}" if moment.within else ""
+    return "" if moment.happened is Happened.DROPPED else how(_change_of(moment))
+
+
+def _diff_of(moment: Moment) -> Iterator[Line]:
+    return diff_lines(_change_of(moment)) if moment.happened is Happened.CHANGED else iter(())
+
+
+def _change_of(moment: Moment) -> Change:
+    return Change(
+        object=moment.object,
+        change=ChangeKind.CHANGED,
+        attribute=moment.attribute,
+        before=moment.before,
+        after=moment.after,
+    )
+
+
+def blamed_json(outcome: Blamed) -> Json:
+    """Give every moment as JSON, in order."""
+    return {
+        "name": outcome.pattern,
+        "moments": [
+            {
+                "version": moment.version,
+                "object": moment.object,
+                "happened": moment.happened.value,
+                "within": moment.within or None,
+                "attribute": moment.attribute or None,
+                "before": moment.before,
+                "after": moment.after,
+            }
+            for moment in outcome.moments
+        ],
+    }
+
+
+def bisected_lines(outcome: Bisected) -> Iterator[Line]:
+    """Draw where the answer changed, then the migration after which it is false."""
+    previous = None
+    for asked in outcome.asked:
+        if previous is None or asked.answer != previous:
+            where = f"after {asked.version}" if asked.version else "before the first migration"
+            style = {True: "green", False: "red", None: "dim"}[asked.answer.value]
+            yield Line(f"  {where}: {asked.answer.words}", style)
+        previous = asked.answer
+    culprit = outcome.culprit
+    if culprit is not None:
+        yield Line(f"{culprit.version} is the first after which it is no longer true", "bold red")
+    elif outcome.was_true:
+        yield Line("once true, it stays so to the last migration", "green")
+    else:
+        yield Line("it is true after no migration", "bold red")
+
+
+def bisected_json(outcome: Bisected) -> Json:
+    """Give every answer as JSON, and the first version after which it is false."""
+    culprit = outcome.culprit
+    return {
+        "query": outcome.query,
+        "version": culprit.version if culprit else None,
+        "answers": [
+            {"version": asked.version, "value": asked.answer.value, "words": asked.answer.words}
+            for asked in outcome.asked
+        ],
     }
 
 
@@ -217,15 +342,18 @@ def onboarded_lines(outcome: Onboarded) -> Iterator[Line]:
 def onboarded_json(outcome: Onboarded) -> Json:
     """Give what onboard did as JSON."""
     migrated = migrated_json(outcome.migrated)
+    verified = verification_json(outcome.verification)
     return {
         "dotenv_written": outcome.dotenv,
         **{name: migrated[name] for name in ("dry_run", "plan", "migrations")},
-        **verification_json(outcome.verification),
+        **{name: verified[name] for name in ("lines", "changes", "findings")},
     }
 
 
 FORMS: dict[type, Forms] = {
     Baselined: (baselined_lines, baselined_json),
+    Bisected: (bisected_lines, bisected_json),
+    Blamed: (blamed_lines, blamed_json),
     Linted: (linted_lines, linted_json),
     Marked: (marked_lines, marked_json),
     Onboarded: (onboarded_lines, onboarded_json),
