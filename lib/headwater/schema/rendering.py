@@ -124,6 +124,10 @@ _SPECIAL: Final[dict[str, sql.SQL]] = {
     "pg_collation.collencoding": sql.SQL(
         "nullif({value}, pg_char_to_encoding(getdatabaseencoding()))::text"
     ),
+    # Of a key it only says whether the partition was attached or made as one.
+    "pg_constraint.connoinherit": sql.SQL(
+        "case when t.contype in ('c', 'n') then {value}::text end"
+    ),
     # Flags of each key, not columns.
     "pg_index.indoption": _TEXT,
     "pg_proc.prosqlbody": sql.SQL("pg_get_function_sqlbody(t.oid)"),
