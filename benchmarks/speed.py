@@ -11,6 +11,7 @@ a database that is made for it and dropped.
 from __future__ import annotations
 
 import argparse
+import atexit
 import hashlib
 import os
 import shutil
@@ -31,11 +32,14 @@ from headwater.files.read import read_folder
 from headwater.model import Applied, MigrationFolder, Target
 from headwater.postgres.connect import libpq_variables_hidden
 from headwater.postgres.databases import create_database, drop_database
-from headwater.postgres.installation import installation
+from headwater.postgres.installation import installation, state_folder
 from headwater.postgres.plan import make_plan
 from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate
 from headwater.postgres.server import server_of, start
+from headwater.postgres.templates import PREFIX
+from headwater.schema.fingerprint import fingerprint
+from headwater.schema.snapshot import read_snapshot
 from headwater.settings import Settings, load_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -116,6 +120,8 @@ def comparisons(settings: Settings, target: Target, work: Path) -> list[Comparis
             target=3.0,
         ),
         *comparisons_of_migrate(settings, target, work),
+        *comparisons_of_verify(target),
+        *comparisons_of_snapshots(),
     ]
 
 
@@ -170,6 +176,114 @@ def comparisons_of_migrate(settings: Settings, target: Target, work: Path) -> li
     ]
 
 
+def comparisons_of_verify(target: Target) -> list[Comparison]:
+    """Compare verify with reset: with what earlier runs have kept, and without."""
+    admin = start(server_of(ROOT)).target("postgres")
+
+    def reset_once() -> None:
+        run(invoke("reset"), target)
+
+    def forget() -> None:
+        shutil.rmtree(state_folder() / "kept", ignore_errors=True)
+        with (
+            libpq_variables_hidden(),
+            psycopg.connect(admin.conninfo, autocommit=True) as connection,
+        ):
+            names = connection.execute(
+                "select datname from pg_database where starts_with(datname, %s)", (PREFIX,)
+            )
+            for (name,) in names.fetchall():
+                drop_database(connection, name)
+
+    return [
+        Comparison(
+            name="process: invoke verify, warm ÷ invoke reset",
+            ours=lambda: run(invoke("verify"), target),
+            bare=reset_once,
+            target=1.0,
+            before=cache(reset_once),
+        ),
+        Comparison(
+            name="process: invoke verify, cold ÷ invoke reset",
+            ours=lambda: run(invoke("verify"), target),
+            bare=reset_once,
+            target=2.5,
+            before=forget,
+        ),
+    ]
+
+
+def comparisons_of_snapshots() -> list[Comparison]:
+    """Compare reading large catalogues with pg_dump; the databases are made when first needed."""
+    server = start(server_of(ROOT))
+
+    @cache
+    def database(count: int) -> Target:
+        name = f"{DATABASE}_{count}_tables"
+        afresh(server.target("postgres"), name)
+        made = server.target(name)
+        make_tables(made, count)
+        atexit.register(drop, server.target("postgres"), name)
+        return made
+
+    def read(count: int) -> None:
+        with psycopg.connect(database(count).conninfo) as connection:
+            read_snapshot(connection, history_table="public.schema_migrations")
+
+    def hashed() -> None:
+        with psycopg.connect(database(FEW).conninfo) as connection:
+            fingerprint(connection, history_table="public.schema_migrations", schemas=("app",))
+
+    def dumped() -> None:
+        run([str(installation().program("pg_dump")), "-s", "-f", os.devnull], database(FEW))
+
+    return [
+        Comparison(
+            name=f"library: snapshot of {FEW:,} tables ÷ pg_dump -s",
+            ours=lambda: read(FEW),
+            bare=dumped,
+            target=1.5,
+        ),
+        Comparison(
+            name=f"library: fingerprint of {FEW:,} tables ÷ pg_dump -s",
+            ours=hashed,
+            bare=dumped,
+            target=1.0,
+        ),
+        Comparison(
+            name=f"growth: snapshot of {10 * FEW:,} tables ÷ of {FEW:,}",
+            ours=lambda: read(10 * FEW),
+            bare=lambda: read(FEW),
+            target=12.0,
+        ),
+    ]
+
+
+def make_tables(target: Target, count: int) -> None:
+    """Make tables of 20 columns, with 3 indexes and 2 foreign keys each."""
+    types = ("int", "text", "timestamptz not null default now()", "numeric(10, 2)")
+    more = ", ".join(f"c{number} {types[number % 4]}" for number in range(17))
+    with psycopg.connect(target.conninfo, autocommit=True) as connection:
+        connection.execute("create schema app")
+        for begin in range(0, count, 100):
+            statements = [
+                f"create table app.t{n} (id int primary key, a int references app.t{max(n - 1, 0)},"
+                f" b int references app.t{n // 2}, {more});"
+                f"create index on app.t{n} (a); create index on app.t{n} (b) where b > 0;"
+                for n in range(begin, min(begin + 100, count))
+            ]
+            connection.execute("".join(statements).encode())
+        connection.execute("analyze")
+
+
+def drop(admin: Target, name: str) -> None:
+    with (
+        libpq_variables_hidden(),
+        psycopg.connect(admin.conninfo, autocommit=True) as connection,
+    ):
+        drop_database(connection, name)
+
+
 def report(comparison: Comparison, runs: int) -> None:
     """Run both sides in turns, once unmeasured, and print medians and ratio."""
     times: tuple[list[float], list[float]] = ([], [])
@@ -210,9 +324,11 @@ def run(command: list[str], target: Target, migrations: Path | None = None) -> N
         "PGDATABASE": "",
         "LD_LIBRARY_PATH": str(installation().folder / "lib"),
     }
+    if "XDG_DATA_HOME" in os.environ:
+        environment["XDG_DATA_HOME"] = os.environ["XDG_DATA_HOME"]
     if migrations is not None:
         environment["HEADWATER_MIGRATIONS"] = str(migrations)
-    if "psql" in command[0]:
+    if command[0].endswith(("psql", "pg_dump")):
         command = [*command, "-d", target.conninfo]
     ended = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.projects import Ended, Project
+from tests.projects import Ended, Project, make_project
 
 TASKS = """\
 import os
@@ -105,3 +105,14 @@ def test_a_reader_that_has_gone_never_turns_a_verdict_into_0(
     end = project.end(runner, "db.end", code=code)
     assert "BrokenPipe" not in end.err
     assert ("Traceback" in end.err) == (code == 70)
+
+
+@pytest.mark.parametrize(("wanted", "written"), [("", True), ("1", False)])
+def test_what_was_compiled_is_kept_unless_somebody_wants_it_otherwise(
+    tmp_path: Path, wanted: str, written: bool
+) -> None:
+    """Invoke itself would have every run compile all modules anew."""
+    project = make_project(tmp_path / "p", {"0001_a.sql": "create schema app;"})
+    cache = tmp_path / "cache"
+    project.invoke("lint --all", PYTHONPYCACHEPREFIX=str(cache), PYTHONDONTWRITEBYTECODE=wanted)
+    assert bool(list(cache.rglob("headwater/files/grammar.*.pyc"))) is written

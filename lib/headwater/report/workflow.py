@@ -23,7 +23,11 @@ from invoke.exceptions import Exit
 from invoke.tasks import Task
 from invoke.tasks import task as invoke_task
 
-from headwater.errors import HeadwaterError
+# Invoke keeps Python from writing bytecode: every run compiled all of Headwater anew, which took a
+# fifth of it. Who wants that all the same (-B, PYTHONDONTWRITEBYTECODE) has it.
+sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
+
+from headwater.errors import HeadwaterError  # noqa: E402 - from here on it is written
 
 # 128 and the number of the signal, as a shell says it.
 INTERRUPTED = 130
