@@ -183,7 +183,13 @@ def comparisons_of_verify(target: Target) -> list[Comparison]:
     def reset_once() -> None:
         run(invoke("reset"), target)
 
+    @cache
+    def prepared() -> None:
+        afresh(admin, target.database)
+        reset_once()
+
     def forget() -> None:
+        prepared()
         shutil.rmtree(state_folder() / "kept", ignore_errors=True)
         with (
             libpq_variables_hidden(),
@@ -201,7 +207,7 @@ def comparisons_of_verify(target: Target) -> list[Comparison]:
             ours=lambda: run(invoke("verify"), target),
             bare=reset_once,
             target=1.0,
-            before=cache(reset_once),
+            before=prepared,
         ),
         Comparison(
             name="process: invoke verify, cold ÷ invoke reset",
