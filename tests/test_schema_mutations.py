@@ -23,7 +23,8 @@ import pytest
 
 from headwater.report.changes import describe
 from headwater.schema.diff import compare
-from headwater.schema.snapshot import Snapshot, read_snapshot
+from headwater.schema.left_out import COLUMNS
+from headwater.schema.snapshot import Snapshot, _plan, read_snapshot
 from headwater.verdicts import Change
 
 FreshDatabase = Callable[..., AbstractContextManager[str]]
@@ -896,3 +897,45 @@ def test_upkeep_is_not_drift(
     tally["no-ops"] += 1
     assert changes == (), [describe(change) for change in changes]
     tally["clean"] += 1
+
+
+# --- the twins: what these gates are for turns them red ----------------------------------------
+
+BLIND = {
+    "pg_trigger.tgenabled": "alter table kb.docs disable trigger docs_touch",
+    "pg_policy.polqual": "alter policy notes_read on kb.notes using (id > 1)",
+    "pg_class.reloptions": "alter table kb.docs set (fillfactor = 51)",
+    "pg_proc.prosecdef": "alter function kb.add security definer",
+}
+SEES_TOO_MUCH = {
+    "pg_class.reltuples": "analyze kb.docs",
+    "pg_class.relallvisible": "update pg_class set relallvisible = 7 where relname = 'docs'",
+}
+
+
+@pytest.mark.parametrize("column", BLIND)
+def test_a_snapshot_without_a_column_misses_what_it_says(
+    column: str, everything: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(COLUMNS, column, "left out for this test")
+    _plan.cache_clear()
+    before = snapshot(everything)
+    with everything.transaction(force_rollback=True):
+        everything.execute(BLIND[column].encode())
+        named = {change.object for change in drift(before, snapshot(everything))}
+    _plan.cache_clear()
+    assert named == set()
+
+
+@pytest.mark.parametrize("column", SEES_TOO_MUCH)
+def test_a_snapshot_with_a_column_too_many_calls_upkeep_drift(
+    column: str, everything: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(COLUMNS, column)
+    _plan.cache_clear()
+    with everything.transaction(force_rollback=True):
+        before = snapshot(everything)
+        everything.execute(SEES_TOO_MUCH[column].encode())
+        changes = drift(before, snapshot(everything))
+    _plan.cache_clear()
+    assert changes

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.checks.blaming import blame
 from headwater.checks.proof import verify
 from headwater.errors import HalfDone, MigrationFailed
 from headwater.files.read import read_folder
@@ -18,6 +19,7 @@ from headwater.postgres.connect import connect, pin
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate, status
+from headwater.postgres.undo import rollback
 from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot, read_snapshot
 from headwater.settings import Settings
@@ -29,6 +31,7 @@ from tests.support import (
     folder_with,
     leaked,
     leaking_files,
+    migrated,
     query,
     recorded,
     session,
@@ -299,3 +302,32 @@ def test_nothing_of_a_session_reaches_the_next_file(versioned: Target, settings:
     seen = leaked(versioned)
     print(f"kinds of session state that leak: {len(seen)} of {len(LEAKS)}", end=" ")
     assert seen == []
+
+
+def test_undoing_its_proof_blame_and_the_fingerprint_work_on_every_version(
+    versioned: Target, settings: Settings
+) -> None:
+    own = f"-- {versioned.database}\n"
+    files = {
+        "0001_a.sql": f"{own}create schema app; create table app.t (i int primary key);",
+        "0002_b.sql": "alter table app.t add column j int; create index t_j on app.t (j);",
+        "0002_b.down.sql": "alter table app.t drop column j;",
+        "0003_c.sql": "-- headwater: no-transaction\ncreate index concurrently t_i on app.t (i);",
+        "0003_c.down.sql": "-- headwater: no-transaction\ndrop index concurrently app.t_i;",
+    }
+    migrated(versioned, settings, files)
+    folder = read_folder(settings.migrations)
+    for _ in range(2):  # built, then cloned
+        require_clean(versioned, folder, settings)
+    assert status(versioned, folder, settings).schema is Schema.AS_MIGRATED
+    moments = blame(versioned, folder, settings, "app.t.j").moments
+    assert [(moment.version, moment.happened) for moment in moments] == [("0002_b", "created")]
+    query(versioned, "alter table app.t alter j set default 7")
+    assert status(versioned, folder, settings).schema is Schema.TOUCHED
+    draft = verify(versioned, folder, settings, drafts=True).draft
+    assert draft
+    assert draft.statements == ("ALTER TABLE app.t ALTER COLUMN j SET DEFAULT 7;",)
+    undone = rollback(versioned, folder, settings, to="0001_a").results
+    assert [result.version for result in undone] == ["0003_c", "0002_b"]
+    assert status(versioned, folder, settings).schema is Schema.AS_MIGRATED
+    require_clean(versioned, folder, settings)
