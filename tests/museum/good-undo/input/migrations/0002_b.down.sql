@@ -1,0 +1,2 @@
+-- the table was empty
+drop table app.b -- no semicolon

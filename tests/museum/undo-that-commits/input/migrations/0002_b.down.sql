@@ -1,0 +1,3 @@
+drop table app.b;
+commit;
+select 1 / 0;

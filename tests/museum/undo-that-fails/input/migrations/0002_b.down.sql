@@ -1,0 +1,2 @@
+drop table app.b;
+drop table app.nothing;

@@ -1,0 +1,2 @@
+create table app.b (i int);
+create table app.c (i int);
