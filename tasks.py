@@ -88,14 +88,21 @@ def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
     }
 )
 def rollback(
-    c: Context, to: str = "", steps: int = 0, confirm: str = "", json: bool = False
+    c: Context,
+    to: str | None = None,
+    steps: str | None = None,
+    confirm: str = "",
+    json: bool = False,
 ) -> None:
     """Undo migrations by their VERSION.down.sql, the last applied one first."""
+    from headwater.settings import count_of, given
+
+    to, count = given("--to", to), count_of("--steps", steps)
     settings, target = open_target(json=json)
     folder = files.read_sound_folder(settings.migrations)
     with report.progress() as notify:
         outcome = postgres.rollback(
-            target, folder, settings, to=to, steps=steps, confirm=confirm, notify=notify
+            target, folder, settings, to=to, steps=count, confirm=confirm, notify=notify
         )
     report.show("rollback", outcome, target=target, json=json)
 

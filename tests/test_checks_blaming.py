@@ -31,7 +31,8 @@ def files(target: Target) -> dict[str, str]:
         f"{C}.sql": "alter table app.t alter state set default 'old';"
         "create or replace function app.f() returns int language sql as $$\nselect 2\n$$;"
         "alter policy p on app.t using (i > 0);",
-        f"{D}.sql": "alter table app.t drop column name; create table app.u (i int);",
+        f"{D}.sql": 'alter table app.t drop column name; create table app.u (i int, "a on b" int);'
+        "create function app.g(int[], text) returns int language sql as 'select 1';",
     }
 
 
@@ -71,6 +72,8 @@ def told(found: Blamed) -> list[tuple[str, str, str]]:
             [("b", "created", "index app.t_name"), ("d", "dropped", "index app.t_name")],
         ),
         ("schema app", [("a", "created", "schema app")]),
+        ("function app.g(integer[],text)", [("d", "created", "function app.g(integer[],text)")]),
+        ('column app.u."a on b"', [("d", "created", 'column app.u."a on b"')]),
     ],
 )
 def test_an_object_is_told_from_its_making_to_its_end(
@@ -186,8 +189,6 @@ NAMED = "select from pg_attribute where attrelid = to_regclass('app.t') and attn
         ("select null::boolean", (None, 1)),
         ("select 1", (None, 1)),
         ("select true union all select true", (None, 1)),
-        ("drop table app.t", (None, 1)),
-        ("not sql", (None, 1)),
     ],
 )  # fmt: skip
 def test_the_first_migration_after_which_it_is_no_longer_true(
@@ -211,6 +212,15 @@ def test_what_becomes_true_again_is_told_at_its_first_end(
     assert found.culprit.version == C
     words = [asked.answer.words for asked in found.asked]
     assert words == ['schema "app" does not exist', "true", "true", "false"]
+
+
+@pytest.mark.parametrize("text", ["", "selec 1", "drop table app.t", "select 1; select 2"])
+def test_what_is_no_question_is_refused_before_anything_is_built(
+    target: Target, settings: Settings, files: dict[str, str], text: str
+) -> None:
+    folder = folder_with(settings, files | {f"{D}.sql": "select 1 / 0;"})
+    with pytest.raises(FilesError, match="no question"):
+        bisect(target, folder, settings, text)
 
 
 def test_a_query_that_writes_changes_nothing(

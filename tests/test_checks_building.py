@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,9 +23,9 @@ from headwater.files.read import read_folder
 from headwater.model import MigrationFolder, Target
 from headwater.postgres import templates
 from headwater.postgres.connect import connect
-from headwater.postgres.databases import locale_of
+from headwater.postgres.databases import locale_of, machine
 from headwater.postgres.installation import state_folder
-from headwater.postgres.templates import PREFIX, keys_of, longest, name_of_template, sweep
+from headwater.postgres.templates import PREFIX, longest, name_of_template, sweep
 from headwater.settings import Settings
 from headwater.verdicts import Outcome
 from tests.support import folder_with, migrated, query, value, write_files
@@ -59,9 +58,14 @@ def shop_for(target: Target, folder: MigrationFolder, settings: Settings) -> Gen
         yield shop
 
 
+def keys_in(shop: Workshop) -> tuple[str, ...]:
+    """Give the keys of all files of a workshop."""
+    return shop._keys([migration.version for migration in shop.folder.migrations])
+
+
 def keys_for(target: Target, folder: MigrationFolder, settings: Settings) -> tuple[str, ...]:
     with shop_for(target, folder, settings) as shop:
-        return keys_of(shop.connection, settings, folder.migrations, shop.locale)
+        return keys_in(shop)
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -159,20 +163,21 @@ def test_the_order_of_files_is_a_part_of_the_key(
     [
         ("alter role {role} set search_path = app", "alter role {role} reset search_path"),
         ("create role {role}_named", "drop role {role}_named"),
+        ("grant {role}_named_too to {role}", "revoke {role}_named_too from {role}"),
     ],
-    ids=["setting of the role", "role that a file names"],
+    ids=["setting of the role", "role that a file names", "member of such a role"],
 )
 def test_what_files_are_built_under_is_a_part_of_the_key(
     target: Target, settings: Settings, files: dict[str, str], change: str, back: str
 ) -> None:
     role = f"{target.database}_r"
-    query(target, f"create role {role} superuser login password 'x'")
+    query(target, f"create role {role} superuser login password 'x'; create role {role}_named_too")
     theirs = replace(
         target,
         user=role,
         conninfo=make_conninfo(target.conninfo, user=role, password="x"),
     )
-    named = files | {"0002_b.sql": f"grant usage on schema app to {role}_named;"}
+    named = files | {"0002_b.sql": f"grant usage on schema app to {role}_named, {role}_named_too;"}
     folder = folder_with(settings, named)
 
     def keys() -> tuple[str, ...]:
@@ -182,12 +187,12 @@ def test_what_files_are_built_under_is_a_part_of_the_key(
         before = keys()
         query(target, change.format(role=role))
         try:
-            assert not set(before) & set(keys())
+            assert not set(before[1:]) & set(keys()[1:])
         finally:
             query(target, back.format(role=role))
         assert keys() == before
     finally:
-        query(target, f"drop role {role}")
+        query(target, f"drop role {role}; drop role {role}_named_too")
 
 
 # --- what is a template -----------------------------------------------------------------------
@@ -217,8 +222,8 @@ def test_a_build_that_fails_leaves_no_template(
     with shop_for(target, folder, settings) as shop:
         with pytest.raises(MigrationFailed):
             built(shop, VERSIONS)
-        keys = keys_of(shop.connection, settings, folder.migrations, shop.locale)
-        assert longest(shop.connection, keys) == 0
+        keys = keys_in(shop)
+        assert longest(shop.connection, keys, "p") == 0
 
 
 def test_an_error_behind_the_build_leaves_no_template_either(
@@ -229,8 +234,8 @@ def test_an_error_behind_the_build_leaves_no_template_either(
         with suppress(ZeroDivisionError), shop.build(VERSIONS) as scratch:
             query(scratch.target, "create table app.spoilt ()")
             raise ZeroDivisionError
-        keys = keys_of(shop.connection, settings, folder.migrations, shop.locale)
-        assert longest(shop.connection, keys) == 0
+        keys = keys_in(shop)
+        assert longest(shop.connection, keys, "p") == 0
 
 
 @pytest.mark.parametrize(
@@ -272,8 +277,8 @@ def test_what_a_clone_would_lose_is_never_cloned(
     )
     with shop_for(target, folder, settings) as shop:
         built(shop, VERSIONS)
-        keys = keys_of(shop.connection, settings, folder.migrations, shop.locale)
-        assert longest(shop.connection, keys) == 0
+        keys = keys_in(shop)
+        assert longest(shop.connection, keys, "p") == 0
 
 
 def test_a_template_that_vanishes_is_built_again(
@@ -281,7 +286,7 @@ def test_a_template_that_vanishes_is_built_again(
 ) -> None:
     folder = folder_with(settings, files)
     with shop_for(target, folder, settings) as shop:
-        monkeypatch.setattr(building, "longest", lambda connection, keys: len(keys))
+        monkeypatch.setattr(building, "longest", lambda connection, keys, project: len(keys))
         assert built(shop, VERSIONS) == ["a", "b", "c"]
 
 
@@ -295,8 +300,8 @@ def test_two_that_build_the_same_at_once_both_end_well(
         one.build(VERSIONS),
     ):
         assert built(two, VERSIONS) == ["a", "b", "c"]
-        keys = keys_of(one.connection, settings, folder.migrations, one.locale)
-        assert longest(one.connection, keys) == 3
+        keys = keys_in(one)
+        assert longest(one.connection, keys, "p") == 3
 
 
 def kept_snapshot(key: str) -> Path:
@@ -371,6 +376,53 @@ def test_checks_that_held_of_a_template_are_not_asked_again_and_others_are(
     ]
 
 
+def test_checks_are_asked_again_when_roles_have_changed(
+    target: Target, settings: Settings, unique: str
+) -> None:
+    role = f"{target.database}_r"
+    query(target, f"create role {role}")
+    files = {
+        "0001_a.sql": f"{unique}create schema app; create table app.a (i int);",
+        "checks/a.sql": f"select not has_schema_privilege('{role}', 'app', 'usage') as \"closed\";",
+    }
+    migrated(target, settings, files)
+    write_files(settings.migrations, files)
+
+    def broken() -> str:
+        report = verify(target, read_folder(settings.migrations), settings)
+        [found] = [each for each in report.lines if each.name == "checks"]
+        return found.summary
+
+    try:
+        for _ in range(2):
+            assert broken() == "1 hold of the rebuilt schema and the target"
+        query(target, f"grant pg_read_all_data to {role}")
+        assert broken() == "2 of 2 broken"
+    finally:
+        query(target, f"drop role {role}")
+
+
+def test_another_headwater_proves_anew(
+    target: Target, settings: Settings, files: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_with(settings, files)
+    ran = counted(monkeypatch)
+    with shop_for(target, folder, settings) as shop:
+        built(shop, VERSIONS)
+        monkeypatch.setattr(kept, "_code", lambda: ["another"])
+        built(shop, VERSIONS)
+    assert ran == VERSIONS * 2
+
+
+def test_what_a_killed_run_left_is_dropped_by_the_next(
+    target: Target, settings: Settings, files: dict[str, str]
+) -> None:
+    note = f"headwater: scratch of process 4194305 on {machine()} since x"
+    name = made_up(target, f"headwater_scratch_{target.database[-12:]}", note)
+    with shop_for(target, folder_with(settings, files), settings):
+        assert not there(target, name)
+
+
 # --- sweeping ---------------------------------------------------------------------------------
 
 
@@ -387,12 +439,13 @@ def there(target: Target, name: str) -> bool:
 @pytest.mark.parametrize(
     ("prefix", "note", "stays"),
     [
-        (PREFIX, "headwater: template, used 2020-01-01T00:00:00+00:00", False),
-        (PREFIX, f"headwater: template, used {datetime.now(UTC).isoformat()}", True),
+        (PREFIX, "headwater: template of p, used 2020-01-01T00:00:00+00:00", False),
+        (PREFIX, f"headwater: template of p, used {datetime.now(UTC).isoformat()}", True),
         (PREFIX, "somebody else wrote this", True),
         ("headwater_scratch_", "headwater: scratch of process 4194305 on {} since x", False),
         ("headwater_scratch_", "headwater: scratch of process {pid} on {} since x", True),
         ("headwater_scratch_", "headwater: scratch of process 4194305 on elsewhere since x", True),
+        ("headwater_scratch_", "headwater: template of p, used 2020-01-01T00:00:00+00:00", False),
         ("headwater_other_", "headwater: scratch of process 4194305 on {} since x", True),
     ],
     ids=[
@@ -402,6 +455,7 @@ def there(target: Target, name: str) -> bool:
         "scratch of a dead process",
         "scratch of a living one",
         "scratch of another machine",
+        "scratch that was to be kept",
         "another name",
     ],
 )
@@ -410,11 +464,11 @@ def test_only_what_is_stale_is_swept(
 ) -> None:
     # More of them than the tests beside this one make.
     monkeypatch.setattr(templates, "_KEPT", 10_000)
-    text = note.replace("{pid}", str(os.getpid())).replace("{}", socket.gethostname())
+    text = note.replace("{pid}", str(os.getpid())).replace("{}", machine())
     name = made_up(target, f"{prefix}{target.database[-12:]}", text)
     try:
         with connect(target, purpose="test") as connection:
-            swept = sweep(connection)
+            swept = sweep(connection, "p")
         assert (name not in swept) is stays
         assert there(target, name) is stays
     finally:
@@ -422,11 +476,11 @@ def test_only_what_is_stale_is_swept(
 
 
 def test_the_templates_that_were_used_last_are_kept() -> None:
-    found = [
-        (f"t{n:02}", f"headwater: template, used 2026-01-10T10:{n:02}:00+00:00") for n in range(40)
-    ]
-    stale = templates._stale(found, datetime(2026, 1, 20, tzinfo=UTC))
-    assert sorted(stale) == [f"t{n:02}" for n in range(16)]
+    note = "headwater: template of p, used 2026-01-10T10:{:02}:00+00:00"
+    found = [(f"{PREFIX}{n:02}", note.format(n)) for n in range(40)]
+    now = datetime(2026, 1, 20, tzinfo=UTC)
+    assert sorted(templates._stale(found, "p", now)) == [f"{PREFIX}{n:02}" for n in range(16)]
+    assert templates._stale(found, "another", now) == []
 
 
 # --- down files -------------------------------------------------------------------------------
@@ -508,9 +562,9 @@ def test_a_down_file_is_tried_and_what_it_leaves_is_named(
         with shop.build(["0001_a", "0003_c"]) as scratch:
             found = [finding.message for finding in scratch.undoing]
             assert {finding.file for finding in scratch.undoing} <= {"0003_c.down.sql"}
-        keys = keys_of(shop.connection, settings, folder.migrations, shop.locale)
+        keys = keys_in(shop)
         # What is not right is told again by the next run.
-        assert longest(shop.connection, keys) == (0 if found else 2)
+        assert longest(shop.connection, keys, "p") == (0 if found else 2)
     for text in expected:
         assert any(message.startswith(text) for message in found), found
     assert bool(found) == bool(expected)
@@ -531,11 +585,11 @@ def test_verify_has_a_line_for_the_down_files(
         [found] = [each for each in report.lines if each.name == "undo"]
         return found.outcome, found.summary, [finding.message for finding in found.findings]
 
-    proved = "1 undo their migration: up, down, up again is the same"
+    proved = "1 down file proved: up, down, up again is the same"
     assert line() == (Outcome.OK, proved, [])
     assert line() == (Outcome.OK, proved, [])  # by what was kept
     write_files(settings.migrations, {"0002_b.down.sql": "select 1;"})
-    wrong = "1 of 1 down files do not undo their migration"
+    wrong = "1 of 1 down file not undoing what it should"
     for _ in range(2):
         assert line() == (Outcome.FOUND, wrong, ["left behind: table app.b"])
     write_files(settings.migrations, {"0002_b.down.sql": "drop tabel app.b;"})

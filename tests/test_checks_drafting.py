@@ -80,7 +80,15 @@ DRAFTED = {
     "as $x$ begin perform '$$'; end $x$",
     "an extra procedure": "create procedure app.h(a int) language sql as $$ select 1 $$",
     "a missing function": "drop function app.f(int, text)",
+    "an extra materialized view with an index": "create materialized view app.m as select 1 as one;"
+    "create unique index m_one on app.m (one)",
+    "a view that lost a column": "create or replace view app.v as select i, n from app.t;"
+    "drop view app.v; create view app.v as select n from app.t",
     "a view": "create or replace view app.v as select i, n from app.t where n > 3",
+    "an extra view with options": "create view app.w with (security_invoker = true, "
+    "security_barrier) as select 1 as one",
+    "a comment on an odd name": 'create view app."Odd on name" as select 1 as "this on that";'
+    """comment on column app."Odd on name"."this on that" is 'x'""",
     "an extra view": "create view app.w as select 1 as one",
     "a missing view": "drop view app.v",
     "a materialized view": "drop materialized view app.mv; create materialized view app.mv as "
@@ -141,6 +149,49 @@ def test_what_cannot_be_drafted_is_said(target: Target, settings: Settings, name
     report, draft = drafted(target, settings)
     assert [describe(change) for change in draft.cannot] == drift(report)
     assert draft.statements == ()
+
+
+def test_a_grant_to_a_name_that_could_be_misread_is_left_to_a_person(
+    target: Target, settings: Settings
+) -> None:
+    migrated(target, settings, {"20240101_base.sql": BASE})
+    role = f"{target.database}, or: b"
+    query(target, f'create role "{role}"; grant select on app.t to "{role}"')
+    try:
+        _, draft = drafted(target, settings)
+        assert [change.attribute for change in draft.cannot] == ["grants"]
+    finally:
+        query(target, f'drop owned by "{role}"; drop role "{role}"')
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute"),
+    [
+        (
+            "alter table app.t add c int generated always as identity (start 5 increment 5)",
+            "identity",
+        ),
+        ("alter table app.t add c text storage external", "storage"),
+        ("create view app.w as select 1 as a; alter view app.w owner to pg_monitor", "owner"),
+    ],
+)
+def test_what_a_statement_does_not_say_of_a_new_object_is_said(
+    target: Target, settings: Settings, text: str, attribute: str
+) -> None:
+    migrated(target, settings, {"20240101_base.sql": BASE})
+    query(target, text)
+    _, draft = drafted(target, settings)
+    assert draft.statements
+    assert [change.attribute for change in draft.cannot] == [attribute]
+
+
+def test_a_name_with_a_line_of_sql_in_it_stays_a_comment(target: Target, tmp_path: Path) -> None:
+    project = make_project(tmp_path / "p", {"20240101_base.sql": BASE}, target)
+    project.invoke("migrate")
+    query(target, 'create table app."x\ndrop schema app cascade; --" (i int)')
+    out = project.invoke("verify --sql", code=1).out
+    draft = out[out.index("-- A draft") :].splitlines()
+    assert all(line.startswith("--") for line in draft if line), draft
 
 
 def test_without_drift_there_is_nothing_to_draft(target: Target, settings: Settings) -> None:

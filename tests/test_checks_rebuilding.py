@@ -7,7 +7,7 @@ import pytest
 from headwater.checks.reading import grammar_of
 from headwater.checks.rebuilding import (
     NoPlace,
-    built_snapshot,
+    apply_files,
     drift_between,
     drift_line,
     failure_line,
@@ -18,15 +18,24 @@ from headwater.checks.rebuilding import (
 from headwater.checks.scratch import ScratchServer
 from headwater.errors import HistoryError, MigrationFailed, TargetError, Unreachable
 from headwater.files.directives import read_header
-from headwater.model import Finding, Migration, Target
+from headwater.model import Finding, Migration, MigrationFolder, Target
 from headwater.postgres.connect import connect
 from headwater.postgres.databases import locale_of, scratch_database
+from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
 from headwater.verdicts import Outcome
 from tests.support import accepted_text, folder_with, migrated, query, tables
 
 FIRST = {"20240101_first.sql": "create schema app; create table app.a (id int);"}
 BOTH = FIRST | {"20240102_second.sql": "create table app.b ();"}
+
+
+def built(
+    folder: MigrationFolder, settings: Settings, scratch: Target, versions: list[str]
+) -> Snapshot:
+    apply_files(folder, settings, scratch, versions)
+    with connect(scratch, purpose="test") as connection:
+        return snapshot_of(connection, settings)
 
 
 def test_only_the_versions_that_are_named_are_built_and_compared(
@@ -41,7 +50,7 @@ def test_only_the_versions_that_are_named_are_built_and_compared(
                 (["20240101_first"], Outcome.OK),
                 (["20240101_first", "20240102_second"], Outcome.FOUND),
             ):
-                expected = built_snapshot(folder, settings, scratch, versions)
+                expected = built(folder, settings, scratch, versions)
                 line = drift_between(expected, actual, scratch=lambda: scratch, settings=settings)
                 assert line.outcome is outcome
             assert tables(scratch) == ["a", "b"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +14,10 @@ from psycopg.conninfo import make_conninfo
 from headwater.checks.takeover import baseline
 from headwater.errors import MigrationFailed
 from headwater.files.read import read_folder
-from headwater.model import Schema, Target
+from headwater.model import Event, Said, Schema, Target
+from headwater.postgres import sequence
 from headwater.postgres.bookkeeping import mark
+from headwater.postgres.job import Job
 from headwater.postgres.reset import reset
 from headwater.postgres.run import migrate, status
 from headwater.postgres.undo import rollback
@@ -202,6 +205,24 @@ def test_what_does_not_change_it_does_not(target: Target, settings: Settings, na
     assert seen(target, settings) is Schema.AS_MIGRATED
 
 
+def test_a_run_does_not_wash_off_what_was_touched_before(
+    target: Target, settings: Settings
+) -> None:
+    migrated(target, settings, FILES)
+    query(target, "alter table app.a add column by_hand int")
+    said = list[str]()
+
+    def listen(event: Event) -> None:
+        if isinstance(event, Said):
+            said.append(event.message)
+
+    folder = folder_with(settings, FILES | {"0003_c.sql": "create table app.c ();"})
+    migrate(target, folder, settings, notify=listen)
+    assert said == ["the schema was touched by hand since: invoke verify says where"]
+    assert seen(target, settings) is Schema.UNKNOWN
+    assert noted(target) == ["0002_b"]
+
+
 def test_what_is_undone_by_hand_is_no_longer_touched(target: Target, settings: Settings) -> None:
     migrated(target, settings, FILES)
     query(target, "alter table app.a rename t to u")
@@ -265,7 +286,20 @@ def test_a_lock_of_somebody_else_makes_it_unknown_and_holds_nobody_up(
     with session(target) as other:
         other.execute("lock table app.a in access exclusive mode")
         assert [r.version for r in migrate(target, folder, settings).results] == ["0003_c"]
-    assert seen(target, settings) in {Schema.UNKNOWN, Schema.AS_MIGRATED}
+        begun = time.monotonic()
+        assert seen(target, settings) is Schema.UNKNOWN
+        assert time.monotonic() - begun < 3
+
+
+def test_where_reading_takes_long_no_lock_is_held_for_it(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrated(target, settings, FILES)
+    monkeypatch.setattr(sequence, "_SOON_S", 0.0)
+    monkeypatch.setattr(Job, "is_sealed", property(lambda job: job.seals and pytest.fail("no")))
+    migrated(target, settings, FILES | {"0003_c.sql": "create table app.c ();"})
+    assert noted(target) == ["0002_b", "0003_c"]
+    assert seen(target, settings) is Schema.AS_MIGRATED
 
 
 # --- told -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from headwater.errors import (
 from headwater.files.read import read_folder
 from headwater.model import State, Target
 from headwater.postgres import transaction
+from headwater.postgres.bookkeeping import mark
 from headwater.postgres.lock import migration_lock
 from headwater.postgres.patience import Patience
 from headwater.postgres.run import migrate, status
@@ -280,6 +281,65 @@ def test_migrate_waits_for_an_undoing_that_stopped(target: Target, settings: Set
     assert "invoke rollback" in problem.hint
 
 
+def half_undone(target: Target, settings: Settings) -> None:
+    migrated(target, settings, FILES | INDEX)
+    query(target, "insert into app.b values (0)")
+    with pytest.raises(HalfDone):
+        undone(target, settings)
+
+
+def test_an_undoing_that_has_begun_without_a_transaction_does_not_run_in_one(
+    target: Target, settings: Settings
+) -> None:
+    half_undone(target, settings)
+    folder_with(settings, FILES | INDEX | {f"{C}.down.sql": "drop index if exists app.b_i;"})
+    with pytest.raises(HistoryError) as caught:
+        undone(target, settings)
+    assert "would run in one from its start" in caught.value.findings[0].message
+    assert recorded(target, settings) == [A, B, C]
+
+
+def test_an_edited_migration_that_is_half_undone_is_an_edited_one(
+    target: Target, settings: Settings
+) -> None:
+    half_undone(target, settings)
+    query(target, "delete from app.b")
+    folder_with(settings, FILES | INDEX | {f"{C}.sql": "select 1;"})
+    with pytest.raises(HistoryError) as caught:
+        undone(target, settings)
+    assert [finding.message for finding in caught.value.findings] == ["it is edited"]
+    assert recorded(target, settings) == [A, B, C]
+
+
+def test_a_drop_of_what_was_never_there_is_not_done_at_the_second_try(
+    target: Target, settings: Settings
+) -> None:
+    wrong = INDEX | {f"{C}.down.sql": NO_TRANSACTION + "drop index concurrently app.b_typo;"}
+    migrated(target, settings, FILES | wrong)
+    for _ in range(3):
+        with pytest.raises(MigrationFailed, match='"b_typo" does not exist'):
+            undone(target, settings)
+    assert recorded(target, settings) == [A, B, C]
+    assert value(target, "select count(*) from schema_migrations_steps") == 0
+
+
+def test_a_version_that_is_half_undone_cannot_stay(target: Target, settings: Settings) -> None:
+    half_undone(target, settings)
+    with pytest.raises(HistoryError, match="its undoing has begun"):
+        undone(target, settings, to=C)
+
+
+def test_an_undoing_can_be_given_up(target: Target, settings: Settings) -> None:
+    half_undone(target, settings)
+    query(target, "create index b_i on app.b (i); delete from app.a")
+    folder = read_folder(settings.migrations)
+    assert mark(target, folder, settings, C).was is State.HALF_UNDONE
+    assert states(target, settings) == [State.APPLIED] * 3
+    assert recorded(target, settings) == [A, B, C]
+    query(target, "delete from app.b")
+    assert undone(target, settings) == [C]
+
+
 def test_a_file_that_stopped_in_the_middle_is_ended_before_anything_is_undone(
     target: Target, settings: Settings
 ) -> None:
@@ -334,6 +394,28 @@ def test_what_another_runner_undid_meanwhile_is_not_undone_twice(
         query(target, f"drop table app.c; delete from schema_migrations where version = '{C}'")
     thread.join(20)
     assert ended == [[]]
+    assert tables(target) == ["a", "b"]
+
+
+def test_of_two_that_count_steps_only_the_first_undoes_what_both_meant(
+    target: Target, settings: Settings
+) -> None:
+    migrated(target, settings, FILES)
+    ended: list[object] = []
+
+    def second() -> None:
+        try:
+            ended.append(undone(target, settings))
+        except HistoryError as error:
+            ended.append(error.message)
+
+    with migration_lock(target, settings):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.5)
+        query(target, f"drop table app.c; delete from schema_migrations where version = '{C}'")
+    thread.join(20)
+    assert ended == ["history has changed while another runner was waited for; nothing was undone"]
     assert tables(target) == ["a", "b"]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import headwater.schema.diff as diff_module
-from headwater.report.changes import describe
+from headwater.report.changes import describe, diff_lines
 from headwater.schema.catalog import IDENTITY, Facts, Row, Snapshot
 from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.verdicts import Change, ChangeKind
@@ -276,14 +276,30 @@ def test_a_long_value_is_cut_down_to_where_it_differs() -> None:
         object="function kb.f()",
         change=ChangeKind.CHANGED,
         attribute="source",
-        before="begin\n" + "  x := 1;\n" * 50 + "return 1;\nend",
-        after="begin\n" + "  x := 1;\n" * 50 + "return 2;\nend",
+        before="begin " + "x := 1; " * 50 + "return 1; end",
+        after="begin " + "x := 1; " * 50 + "return 2; end",
     )
     sentence = describe(change)
     assert "return 1;" in sentence
     assert "return 2;" in sentence
     assert len(sentence) < 200
     assert "\n" not in sentence
+
+
+def test_texts_of_several_lines_are_drawn_line_by_line() -> None:
+    change = Change(
+        object="function kb.f()",
+        change=ChangeKind.CHANGED,
+        attribute="source",
+        before="begin\n" + "  x := 1;\n" * 50 + "return 1;\nend",
+        after="begin\n" + "  x := 1;\n" * 50 + "return 2;\nend",
+    )
+    assert describe(change) == "function kb.f(): source differs"
+    drawn = [(line.text, line.style) for line in diff_lines(change)]
+    assert drawn[0][0].startswith("@@ ")
+    assert ("-return 1;", "red") in drawn
+    assert ("+return 2;", "green") in drawn
+    assert len(drawn) == 6
 
 
 def test_the_comparison_imports_no_driver() -> None:

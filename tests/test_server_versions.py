@@ -327,6 +327,7 @@ def test_undoing_its_proof_blame_and_the_fingerprint_work_on_every_version(
     draft = verify(versioned, folder, settings, drafts=True).draft
     assert draft
     assert draft.statements == ("ALTER TABLE app.t ALTER COLUMN j SET DEFAULT 7;",)
+    query(versioned, "alter table app.t alter j drop default")
     undone = rollback(versioned, folder, settings, to="0001_a").results
     assert [result.version for result in undone] == ["0003_c", "0002_b"]
     assert status(versioned, folder, settings).schema is Schema.AS_MIGRATED

@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -490,6 +491,20 @@ def test_an_interrupted_run_leaves_nothing_behind(
     assert "Traceback" not in ended.err
     until(lambda: not sleeping(target), "the end of its statement", seconds=5)
     assert applied(target) == ([FIRST, SECOND] if command == "migrate" else [])
+
+
+def test_an_interrupted_verify_waits_for_nothing(built: Project, target: Target) -> None:
+    """The target is asked beside the scratch database, and must be given up as well."""
+    sentence = 'select pg_sleep(60) is not null as "it has slept"'
+    built.write({"migrations/checks/slow.sql": f"{sentence};\n"})
+    runner = built.begin("verify")
+    until(lambda: sleeping(target), "the check", seconds=20)
+    runner.send_signal(signal.SIGINT)
+    begun = time.monotonic()
+    ended = built.end(runner, "verify", code=130)
+    assert time.monotonic() - begun < 20
+    assert ended.err.splitlines()[-1] == "interrupted"
+    until(lambda: not sleeping(target), "the end of the check", seconds=5)
 
 
 # --- verify -----------------------------------------------------------------------------------

@@ -823,4 +823,82 @@ _STEPWISE = (
     ),
 )
 
-GUARDS = (*_READING, *_PLANNING, *_CONNECTING, *_TRANSACTIONAL, *_FORGETTING, *_STEPWISE)
+# --- undoing, and proving ---------------------------------------------------------------------
+
+_PROVING = (
+    Guard(
+        name="a rollback where data matter wants the name",
+        against="one word on the wrong terminal drops a production table",
+        module="postgres/databases.py",
+        text="if confirm == name or (not confirm and is_disposable(connection)):",
+        without="if True:",
+        test="test_postgres_undo.py::test_where_data_matter_the_name_is_wanted",
+    ),
+    Guard(
+        name="an edited migration is not undone",
+        against="the down file undoes another migration than the one that ran",
+        module="postgres/undo.py",
+        text="if entry.migration is None or entry.state not in (State.APPLIED, State.HALF_UNDONE):",
+        without="if entry.migration is None:",
+        test="test_postgres_undo.py::test_an_edited_migration_is_not_undone",
+    ),
+    Guard(
+        name="nothing is undone below a file that stopped in the middle",
+        against="what it did already stands on what is taken away",
+        module="postgres/undo.py",
+        text="if entry.state is State.HALF_DONE:",
+        without="if False:",
+        test="test_postgres_undo.py::"
+        "test_a_file_that_stopped_in_the_middle_is_ended_before_anything_is_undone",
+    ),
+    Guard(
+        name="a template is closed before it has its name",
+        against="a session changes what later runs are told to be the files",
+        module="postgres/templates.py",
+        text='"ALTER DATABASE {} WITH ALLOW_CONNECTIONS false"',
+        without='"ALTER DATABASE {} WITH ALLOW_CONNECTIONS true"',
+        test="test_checks_building.py::test_what_was_built_once_is_not_run_again",
+    ),
+    Guard(
+        name="a template is ours, and closed",
+        against="a database that somebody else made under its name is taken for the files",
+        module="postgres/templates.py",
+        text="AND NOT datallowconn\n   AND pg_catalog.pg_get_userbyid(datdba) = CURRENT_USER",
+        without="",
+        test="test_checks_building.py::test_a_database_that_only_has_the_name_is_no_template",
+    ),
+    Guard(
+        name="what a clone would lose is not kept",
+        against="settings and grants of the database are missing in every later rebuild",
+        module="postgres/templates.py",
+        text="if connection.execute(_IS_COPIED_WHOLE, (name,)).fetchone() != (True,):",
+        without="if False:",
+        test="test_checks_building.py::test_what_a_clone_would_lose_is_never_cloned",
+    ),
+    Guard(
+        name="what a down file leaves behind is told",
+        against="the next migrate fails on a table that is there already",
+        module="checks/undoing.py",
+        text="        if left:",
+        without="        if False:",
+        test="test_checks_building.py::test_a_down_file_is_tried_and_what_it_leaves_is_named",
+    ),
+    Guard(
+        name="a fingerprint uses what everybody may read",
+        against="a role with few rights calls every schema touched",
+        module="schema/fingerprint.py",
+        text="replace(column, readable=column.public)",
+        without="replace(column, readable=column.readable)",
+        test="test_postgres_seal.py::test_a_role_with_few_rights_finds_the_same",
+    ),
+)
+
+GUARDS = (
+    *_READING,
+    *_PLANNING,
+    *_CONNECTING,
+    *_TRANSACTIONAL,
+    *_FORGETTING,
+    *_STEPWISE,
+    *_PROVING,
+)

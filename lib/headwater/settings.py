@@ -403,3 +403,19 @@ def _reason(error: Exception) -> str:
         return error.strerror or type(error).__name__
     where = re.search(r" \(at [a-z0-9, ]+\)$", str(error))
     return f"it is not TOML{where[0] if where else ''}"
+
+
+def count_of(flag: str, text: str | None) -> int:
+    """Read how many, from 1 on, a flag says; 0 when it was not given. Raises SettingsError."""
+    if text is None:
+        return 0
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise SettingsError(f"{flag} takes a whole number, at least 1")
+    return int(text)
+
+
+def given(flag: str, text: str | None) -> str:
+    """Read a flag whose value may come from a variable: empty is not the same as not given."""
+    if text is not None and not text.strip():
+        raise SettingsError(f"{flag} is empty: leave it out, or name a version")
+    return text or ""

@@ -57,7 +57,11 @@ def _names(steps: Sequence[Step]) -> dict[str, tuple[str, str]]:
 
 def _with_parts(names: dict[str, tuple[str, str]], pattern: str) -> Iterator[str]:
     """Give the objects that a pattern means, and all that is a part of one."""
-    meant = {each for each, (kind, _) in names.items() if _is_meant(each, kind, pattern)}
+    meant = set[str]()
+    for each, (kind, above) in names.items():
+        on = above.removeprefix(f"{names.get(above, ('', ''))[0]} ")
+        if _is_meant(each, kind, on, pattern):
+            meant.add(each)
     yield from meant
     for identity in names.keys() - meant:
         above, seen = names[identity][1], {identity}
@@ -69,14 +73,18 @@ def _with_parts(names: dict[str, tuple[str, str]], pattern: str) -> Iterator[str
             above = names.get(above, ("", ""))[1]
 
 
-def _is_meant(identity: str, kind: str, pattern: str) -> bool:
+def _is_meant(identity: str, kind: str, on: str, pattern: str) -> bool:
     """Say whether a pattern means an object: its identity, its name, or the first part of that.
 
     `policy p on kb.t` is also called `p`, and `function kb.f(integer)` also `kb.f`.
     """
     name = identity.removeprefix(f"{kind} ")
-    spellings = {identity, name, name.partition("(")[0], name.partition(" on ")[0]}
-    return any(fnmatchcase(each, pattern) for each in spellings)
+    spellings = {identity, name, name.removesuffix(f" on {on}")}
+    if kind in ("aggregate", "function", "procedure"):
+        spellings.add(name.partition("(")[0])
+    # Brackets are no pattern: they stand in the types of arguments.
+    plain = pattern.replace("[", "[[]")
+    return any(fnmatchcase(each, plain) for each in spellings)
 
 
 def _moments(steps: Sequence[Step], objects: frozenset[str]) -> Iterator[Moment]:
@@ -131,18 +139,41 @@ def bisect(
     behind each, in a read-only transaction that is rolled back. Where it fails (what it asks about
     is not there yet), or gives no boolean, it is neither true nor false.
     """
-    asked = list[Asked]()
-    found = Bisected(query=query, asked=())
+    _require_select(query)
+    asked, was_true = list[Asked](), False
     with (
         _shop(target, folder, settings, "asking", notify) as shop,
         shop.replay([migration.version for migration in folder.migrations]) as replayed,
     ):
         for version, database in replayed:
             asked.append(Asked(version=version, answer=_ask(database, query, settings)))
-            found = Bisected(query=query, asked=tuple(asked))
-            if found.culprit:
+            value = asked[-1].answer.value
+            if was_true and value is False:
                 break
-    return found
+            was_true = was_true or value is True
+    return Bisected(query=query, asked=tuple(asked))
+
+
+def _require_select(query: str) -> None:
+    """Raise FilesError, before anything is built, unless it is one SELECT of one column."""
+    from headwater.files.grammar import NotParsed, parse
+
+    try:
+        query.encode()
+        statements = parse(query).statements
+    except UnicodeEncodeError as error:
+        raise _no_question("it is no UTF-8") from error
+    except NotParsed as error:
+        raise _no_question(str(error)) from error
+    if len(statements) != 1 or statements[0].kind != "select_stmt":
+        raise _no_question("it is not one SELECT")
+
+
+def _no_question(why: str) -> FilesError:
+    return FilesError(
+        f"this is no question that could be asked: {why}",
+        hint="invoke bisect \"select to_regclass('kb.tags') is not null\"",
+    )
 
 
 def _ask(database: Target, query: str, settings: Settings) -> Answer:

@@ -22,7 +22,15 @@ from headwater.model import Finding, Migration, MigrationFolder, Target
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.databases import Locale, scratch_database
 from headwater.postgres.pooler import require_own_session
-from headwater.postgres.templates import keep, keys_of, longest, name_of_template, sweep
+from headwater.postgres.templates import (
+    keep,
+    keys_of,
+    longest,
+    name_of_template,
+    project_of,
+    roles_of,
+    sweep,
+)
 from headwater.postgres.translate import translated
 from headwater.schema.catalog import CatalogObject, snapshot_of_form, snapshot_to_form
 from headwater.schema.diff import compare
@@ -37,6 +45,8 @@ class Built:
 
     settings: Settings
     clone: Callable[[], Target]
+    roles: Callable[[], object]
+    """The roles of the server, on which checks may depend."""
     key: str = ""
     """That of the template; empty while there is none."""
     database: Target | None = None
@@ -73,7 +83,8 @@ class Built:
         self.keep_answers()
 
     def _key_of_checks(self, sentences: Sequence[Sentence]) -> str:
-        return kept.key_of(self.key, [(each.sentence, each.query) for each in sentences])
+        asked = [(each.sentence, each.query) for each in sentences]
+        return kept.key_of(self.key, asked, self.roles())
 
     def keep_answers(self) -> None:
         """Keep what was found, once there is a template."""
@@ -108,11 +119,12 @@ class Workshop:
         """
         keys = self._keys(versions)
         with ExitStack() as stack:
-            count = longest(self.connection, keys)
+            count = longest(self.connection, keys, project_of(self.settings))
             if count and count == len(keys):
                 # Cloned only when somebody wants to enter it.
                 yield Built(
                     settings=self.settings,
+                    roles=self._roles,
                     clone=lambda: self._build(stack, versions, keys, count)[0],
                     key=keys[-1],
                 )
@@ -120,6 +132,7 @@ class Workshop:
             scratch, undoing = self._build(stack, versions, keys, count)
             built = Built(
                 settings=self.settings,
+                roles=self._roles,
                 clone=lambda: scratch,
                 database=scratch,
                 undoing=tuple(undoing),
@@ -128,16 +141,18 @@ class Workshop:
             if keys and not undoing:
                 self._keep(built, scratch, keys)
 
+    def _roles(self) -> object:
+        return roles_of(self.connection)
+
     def _keys(self, versions: Sequence[str]) -> tuple[str, ...]:
         files = [self.files[version] for version in versions]
-        return keys_of(self.connection, self.settings, files, self.locale)
+        return keys_of(self.connection, self.settings, files, self.locale, code=kept.key_of())
 
     def _keep(self, built: Built, scratch: Target, keys: Sequence[str]) -> None:
         """Make a template of what was built, and keep what was found of it."""
-        if keep(self.connection, scratch.database, keys[-1]):
+        if keep(self.connection, scratch.database, keys[-1], project_of(self.settings)):
             built.key = keys[-1]
             built.keep_answers()
-            sweep(self.connection)
 
     def _build(
         self, stack: ExitStack, versions: Sequence[str], keys: Sequence[str], count: int
@@ -214,7 +229,7 @@ class Workshop:
         self, first: int, versions: Sequence[str], keys: Sequence[str]
     ) -> Iterator[Step]:
         with ExitStack() as stack:
-            count = longest(self.connection, keys[:first])
+            count = longest(self.connection, keys[:first], project_of(self.settings))
             scratch = self._made(stack, name_of_template(keys[count - 1]) if count else "")
             self._apply(scratch, versions[:first], count)
             before = self._snapshot(scratch)
@@ -226,7 +241,9 @@ class Workshop:
                 yield step
                 before = after
             if all(self.files[version].down is None for version in versions):
-                built = Built(settings=self.settings, clone=lambda: scratch, read=before)
+                built = Built(
+                    settings=self.settings, roles=self._roles, clone=lambda: scratch, read=before
+                )
                 self._keep(built, scratch, keys)
 
     def _apply(self, scratch: Target, versions: Sequence[str], there: int) -> None:
@@ -269,7 +286,7 @@ def step_of_form(form: Any) -> Step | None:
                 Change(**{**each, "change": ChangeKind(each["change"])}) for each in form["changed"]
             ),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
 
 
@@ -301,6 +318,7 @@ def workshop(
     ):
         require_own_session(connection, place.target)
         pin_for_bookkeeping(connection)
+        sweep(connection, project_of(settings))
         yield Workshop(
             server=place.target,
             connection=connection,

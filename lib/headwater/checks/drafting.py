@@ -42,6 +42,8 @@ def draft(
         statements += [each for each in drafted if each not in statements]
         if not drafted:
             cannot.append(change)
+        elif change.change is ChangeKind.EXTRA:
+            cannot += drafter.left_over(actual.objects[change.object])
     return Draft(statements=tuple(statements), cannot=tuple(cannot))
 
 
@@ -100,6 +102,28 @@ class _Drafter:
         else:
             yield from self._change(change)
 
+    def left_over(self, thing: CatalogObject) -> Iterator[Change]:
+        """Give what the statements for a new object do not say of it."""
+        said = ("options",) if thing.kind in ("index", "view", "materialized view") else ()
+        for attribute in (*_LEFT_OVER, "owner", "compression"):
+            value = thing.attributes.get(attribute)
+            if value not in (None, "false", "<owner>", "default") and attribute not in said:
+                yield _set(thing, attribute, value)
+        if thing.attributes.get("storage") == "external":
+            yield _set(thing, "storage", "external")
+        if self._counts_otherwise(thing):
+            yield _set(thing, "identity", "its sequence has options of its own")
+
+    def _counts_otherwise(self, thing: CatalogObject) -> bool:
+        """Say whether the sequence of an identity column has options of its own."""
+        own = [each for each in self.actual.values() if each.parent == thing.identity]
+        usual = {"start": "1", "increment": "1", "minimum": "1", "cache": "1", "cycle": "false"}
+        return any(
+            each.kind == "sequence" and each.attributes.get(name) != value
+            for each in own
+            for name, value in usual.items()
+        )
+
     def _drop(self, thing: CatalogObject) -> Iterator[str]:
         name, relation = _name(thing), _relation(thing)
         match thing.kind:
@@ -113,35 +137,50 @@ class _Drafter:
                 yield f"DROP {thing.kind.upper()} {name};"
 
     def _create(self, thing: CatalogObject) -> Iterator[str]:
-        attributes, relation = thing.attributes, _relation(thing)
-        created = ""
-        match thing.kind:
-            case "column" if relation:
-                created = self._column(thing)
-            case "constraint" if relation and "definition" in attributes:
-                created = self._constraint(thing)
-            case "policy":
-                created = self._policy(thing)
-            case "index" | "trigger":
-                created = f"{attributes['definition']};"
-            case "view":
-                created = f"CREATE VIEW {_name(thing)} AS\n{attributes['definition']}"
-            case "materialized view":
-                created = f"CREATE MATERIALIZED VIEW {_name(thing)} AS\n{attributes['definition']}"
-            case "function" | "procedure" if thing.identity in self.functions:
-                created = f"{self.functions[thing.identity]};"
+        created = self._definition(thing)
         if created:
             yield created
             yield from self._notes(thing)
+            for part in self.actual.values():
+                if part.parent == thing.identity and part.kind in ("index", "trigger"):
+                    yield from self._create(part)
             if thing.kind == "trigger":
                 yield from self._trigger_state(thing)
 
+    def _definition(self, thing: CatalogObject) -> str:
+        """Give the statement that makes an object; nothing when there is none."""
+        attributes = thing.attributes
+        match thing.kind:
+            case "column" | "constraint" | "policy" if _relation(thing):
+                return self._part(thing)
+            case "index" | "trigger":
+                return f"{attributes['definition']};"
+            case "view" | "materialized view" as kind:
+                head = f"CREATE {kind.upper()} {_with_options(thing)}"
+                return f"{head} AS\n{attributes['definition']}"
+            case "function" | "procedure" if thing.identity in self.functions:
+                return f"{self.functions[thing.identity]};"
+        return ""
+
+    def _part(self, thing: CatalogObject) -> str:
+        if thing.kind == "column":
+            return self._column(thing)
+        if thing.kind == "policy":
+            return self._policy(thing)
+        return self._constraint(thing) if "definition" in thing.attributes else ""
+
     def _notes(self, thing: CatalogObject) -> Iterator[str]:
-        """Give what stands beside a new object: its comment, its grants."""
-        if "comment" in thing.attributes:
-            yield from self._comment(thing)
-        if "grants" in thing.attributes:
-            yield from _granting(thing, None, thing.attributes["grants"])
+        """Give what stands beside a new object and its columns: comments, grants."""
+        columns = (
+            each
+            for each in self.actual.values()
+            if each.kind == "column" and each.parent == thing.identity
+        )
+        for each in (thing, *columns):
+            if "comment" in each.attributes:
+                yield from self._comment(each)
+            if "grants" in each.attributes:
+                yield from _granting(each, None, each.attributes["grants"])
 
     def _change(self, change: Change) -> Iterator[str]:
         thing = self.actual[change.object]
@@ -159,8 +198,8 @@ class _Drafter:
         text = thing.attributes.get("comment")
         if thing.kind in _COMMENTED:
             value = "NULL" if text is None else _literal(text)
-            what = thing.identity.removeprefix(f"{thing.kind} ")
-            yield f"COMMENT ON {thing.kind.upper()} {what.replace(' on ', ' ON ')} IS {value};"
+            on = f" ON {_relation(thing)}" if thing.kind in _ON_A_RELATION else ""
+            yield f"COMMENT ON {thing.kind.upper()} {_name(thing)}{on} IS {value};"
 
     # --- columns ------------------------------------------------------------------------------
 
@@ -224,7 +263,13 @@ class _Drafter:
     # --- whole objects ------------------------------------------------------------------------
 
     def _view(self, thing: CatalogObject) -> Iterator[str]:
-        yield f"CREATE OR REPLACE VIEW {_name(thing)} AS\n{thing.attributes['definition']}"
+        definition, columns = thing.attributes["definition"], "column order"
+        before = self.expected[thing.identity].attributes.get(columns, "")
+        if not thing.attributes.get(columns, "").startswith(before):
+            # PostgreSQL replaces no view by one that lacks a column.
+            yield from self._replaced(thing)
+            return
+        yield f"CREATE OR REPLACE VIEW {_with_options(thing)} AS\n{definition}"
 
     def _function(self, thing: CatalogObject) -> Iterator[str]:
         if thing.identity in self.functions:
@@ -244,6 +289,13 @@ _COMMENTED: Final = frozenset(
         "column", "constraint", "domain", "foreign table", "function", "index", "materialized view",
         "policy", "procedure", "schema", "sequence", "table", "trigger", "type", "view",
     }
+)  # fmt: skip
+_ON_A_RELATION: Final = frozenset({"constraint", "policy", "trigger"})
+
+# What a statement for a new object does not say: whoever drafts it must not lose it silently.
+_LEFT_OVER: Final = (
+    "options", "toast options", "statistics target", "security label", "depends on extension",
+    "foreign options", "clustered on", "is the replica identity",
 )  # fmt: skip
 _TRIGGER_STATES: Final = {
     "yes": "ENABLE",
@@ -279,6 +331,18 @@ _CHANGES: Final[dict[tuple[str, str], _Drafted]] = {
         )
     },
 }  # fmt: skip
+
+
+def _set(thing: CatalogObject, attribute: str, value: str | None) -> Change:
+    return Change(
+        object=thing.identity, change=ChangeKind.CHANGED, attribute=attribute, after=value
+    )
+
+
+def _with_options(thing: CatalogObject) -> str:
+    """Give the name of a view with its options, which its definition does not tell."""
+    options = thing.attributes.get("options")
+    return f"{_name(thing)} WITH ({options})" if options else _name(thing)
 
 
 def _last(thing: CatalogObject) -> str:
@@ -325,11 +389,13 @@ def _on(thing: CatalogObject, privilege: str) -> str:
 
 
 def _held(thing: CatalogObject, grants: str | None) -> dict[str, set[str]] | None:
-    """Read a list of grants; None where somebody else than the owner granted something."""
+    """Read a list of grants; None where it says who granted, or names could be misread."""
     at_first = _AT_FIRST.get(thing.kind, {})
     if grants is None:
         owner = {} if thing.kind == "column" else {_OWNER: {"ALL"}}
         return {**owner, **{who: set(what) for who, what in at_first.items()}}
+    if '"' in grants:
+        return None
     held = dict[str, set[str]]()
     for part in grants.split("; ") if grants != "nobody" else ():
         who, _, what = part.partition(": ")

@@ -18,7 +18,7 @@ from typing import Any
 import headwater
 from headwater.errors import HeadwaterError
 from headwater.postgres.installation import state_folder
-from headwater.postgres.private_files import make_folder
+from headwater.postgres.private_files import make_folder, new_file
 
 # How many answers of a kind are kept: those that were written last.
 _KEPT = 200
@@ -42,7 +42,7 @@ def recall(kind: str, key: str) -> Any:
     """Give what was kept; None when there is nothing that can be read."""
     try:
         return json.loads(_place(kind, key).read_text(encoding="utf-8"))
-    except (OSError, ValueError, HeadwaterError):
+    except (OSError, ValueError, RecursionError, HeadwaterError):
         return None
 
 
@@ -52,7 +52,8 @@ def keep(kind: str, key: str, form: object) -> None:
         place = _place(kind, key)
         make_folder(place.parent)
         written = place.with_suffix(f".{os.getpid()}")
-        written.write_text(json.dumps(form), encoding="utf-8")
+        with os.fdopen(new_file(written), "w", encoding="utf-8") as file:
+            json.dump(form, file)
         written.replace(place)
         newest_first = sorted(place.parent.iterdir(), key=lambda each: -each.stat().st_mtime)
         for old in newest_first[_KEPT:]:

@@ -13,8 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
+
+import psycopg
 
 from headwater.checks.building import Built, Workshop, workshop
 from headwater.checks.drafting import draft
@@ -38,6 +41,7 @@ from headwater.model import (
     Severity,
     Target,
     ignore,
+    plural,
 )
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import Locale, locale_of
@@ -140,8 +144,12 @@ def _draft(case: _Case, rebuild: Rebuild) -> Draft:
     """Draft what would keep the drift, if there is any."""
     if not rebuild.both:
         return Draft(statements=(), cannot=())
-    with translated("drafting a migration"):
-        return draft(rebuild.drift.changes, *rebuild.both, case.connection)
+    try:
+        with translated("drafting a migration"):
+            return draft(rebuild.drift.changes, *rebuild.both, case.connection)
+    except HeadwaterError:
+        # A report has all its lines, whatever becomes of the target meanwhile.
+        return Draft(statements=(), cannot=rebuild.drift.changes)
 
 
 def _prepare(connection: Connection, settings: Settings) -> None:
@@ -223,7 +231,17 @@ def _rebuild(case: _Case) -> Rebuild:
     with ThreadPoolExecutor(1) as reader:
         actual = reader.submit(snapshot_of, case.connection, case.settings)
         asked = reader.submit(_broken_there, case)
-        return replace(_built(case, place, locale, actual), broken_there=asked.result())
+        try:
+            return replace(_built(case, place, locale, actual), broken_there=asked.result())
+        except BaseException:
+            # Whoever presses Ctrl-C does not want to wait for what the target is still asked.
+            asked.cancel()
+            with suppress(psycopg.Error):
+                case.connection.cancel_safe(timeout=_CANCEL_S)
+            raise
+
+
+_CANCEL_S = 5.0
 
 
 def _not_built(why: str, outcome: Outcome) -> Rebuild:
@@ -364,13 +382,14 @@ def _undoing(case: _Case, rebuild: Rebuild) -> CheckLine:
     line = CheckLine(name="undo", outcome=Outcome.OK, summary="there are no down files")
     if rebuild.undoing:
         wrong = len({finding.file for finding in rebuild.undoing})
-        summary = f"{wrong} of {count} down files do not undo their migration"
+        summary = f"{wrong} of {plural(count, 'down file')} not undoing what it should"
         return replace(line, outcome=Outcome.FOUND, summary=summary, findings=rebuild.undoing)
     if not count:
         return line
     if rebuild.line.outcome is not Outcome.OK:
         return replace(line, outcome=Outcome.SKIPPED, summary="they are tried within the rebuild")
-    return replace(line, summary=f"{count} undo their migration: up, down, up again is the same")
+    tried = plural(count, "down file")
+    return replace(line, summary=f"{tried} proved: up, down, up again is the same")
 
 
 def _checks(case: _Case, rebuild: Rebuild) -> CheckLine:

@@ -101,7 +101,7 @@ def _of_form(form: Any) -> Grammar | None:
             escaping=tuple(map(_finding, form["escaping"])),
             escaping_by_roles=tuple(map(_finding, form["escaping_by_roles"])),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -84,15 +84,6 @@ def snapshot_of(connection: Connection, settings: Settings) -> Snapshot:
         return read_snapshot(connection, history_table=settings.history)
 
 
-def built_snapshot(
-    folder: MigrationFolder, settings: Settings, scratch: Target, versions: Collection[str]
-) -> Snapshot:
-    """Apply the files of some versions to a scratch database, and read what that gives."""
-    apply_files(folder, settings, scratch, versions)
-    with connect(scratch, purpose="verify") as built:
-        return snapshot_of(built, settings)
-
-
 def drift_between(
     expected: Snapshot, actual: Snapshot, *, scratch: Callable[[], Target], settings: Settings
 ) -> CheckLine:

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from headwater.errors import HistoryError, LockBusy
 from headwater.files.accepted import Accepted
+from headwater.files.down import DOWN
 from headwater.model import (
     Applied,
     Entry,
@@ -203,6 +204,8 @@ def mark(  # noqa: PLR0913 - each is named by its caller
 ) -> Marked:
     """Record one pending file as applied, without running it; clear its journal, if it has one.
 
+    Of one that is half undone the row is there: its undoing is given up, and it is applied again.
+
     Whoever marks says that all the file does is there: nothing looks. So a target that is not
     disposable wants its name in `confirm`. Raises HistoryError unless exactly this file is
     pending, FilesError when it is none that could run, UnsafeTarget without the name.
@@ -211,6 +214,7 @@ def mark(  # noqa: PLR0913 - each is named by its caller
         plan = plan_for(connection, folder, settings)
         entry = require_entry(plan, version)
         migration = _require_markable(plan, entry)
+        undone = entry.state is State.HALF_UNDONE
         require_confirmed(
             connection,
             target,
@@ -222,6 +226,10 @@ def mark(  # noqa: PLR0913 - each is named by its caller
         late = frozenset({version}) if _is_late(plan, migration) else frozenset()
 
         def write() -> bool:
+            if undone:
+                # Its row is there; what its down file has done was taken back.
+                connection.execute(journal.forget_steps(connection, settings, version + DOWN))
+                return True
             record_unrun(connection, settings, accepted, how=How.MARKED, late=late)
             return True
 
@@ -246,7 +254,7 @@ def require_entry(plan: Plan, version: str) -> Entry:
     )
 
 
-_MARKABLE = frozenset({State.PENDING, State.OUT_OF_ORDER, State.HALF_DONE})
+_MARKABLE = frozenset({State.PENDING, State.OUT_OF_ORDER, State.HALF_DONE, State.HALF_UNDONE})
 
 
 def _require_markable(plan: Plan, entry: Entry) -> Migration:

@@ -12,8 +12,9 @@ import secrets
 import socket
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 from psycopg import sql
 
@@ -148,7 +149,7 @@ def require_confirmed(
             hint=f"if it is the right one: {command} --confirm {name}",
         )
     raise UnsafeTarget(
-        f"{target} is not disposable: {command.partition(' --')[0]} wants its name there",
+        f"{target} is not disposable, and its name was not typed",
         detail=f"{why}; nothing was changed",
         hint=f"if that is meant: {command} --confirm {name}",
     )
@@ -243,6 +244,15 @@ Locale = tuple[sql.Composable, ...]
 """Encoding and locale of a database, as options of CREATE DATABASE."""
 
 
+def machine() -> str:
+    """Tell where a process number means what it means here: machine, boot, and container."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return "/".join(parts).replace(" ", "_")
+
+
 @contextmanager
 def scratch_database(
     server: Target,
@@ -261,7 +271,7 @@ def scratch_database(
     """
     name = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
     note = (
-        f"headwater: scratch of process {os.getpid()} on {socket.gethostname()} "
+        f"headwater: scratch of process {os.getpid()} on {machine()} "
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
     )
     with ExitStack() as stack:

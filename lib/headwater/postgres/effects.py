@@ -180,6 +180,8 @@ def _find_drop(connection: Connection, before: Before) -> Found:
     query = _INDEXES + " WHERE c.oid = ANY (%s::oid[])"
     left = _named(connection.execute(query.encode(), (before["indexes"],)).fetchall())
     spoilt = [row for row in left if not row["valid"] and row["oid"] not in before["invalid"]]
+    if not before["indexes"]:
+        return _NOT_DONE  # there was nothing to drop: that it is not there proves nothing
     if not left:
         return _DONE
     return Found(effect=Effect.NOT_DONE, leftovers=_names_of(spoilt))
@@ -217,7 +219,8 @@ def _find_made(connection: Connection, before: Before) -> Found:
 
 
 def _find_unmade(connection: Connection, before: Before) -> Found:
-    return _NOT_DONE if _is_there(connection, before["catalog"], before["name"]) else _DONE
+    there = _is_there(connection, before["catalog"], before["name"])
+    return _NOT_DONE if there or not before["there"] else _DONE
 
 
 _FINDERS: dict[str, Callable[[Connection, Before], Found]] = {

@@ -33,7 +33,8 @@ ADVICE = {
     State.HALF_DONE: "restore the file as it was when it stopped; the statements behind "
     "those that ran may be mended; if all that it does is there: invoke history.mark {version}",
     State.HALF_UNDONE: "invoke rollback goes on where it stopped; the statements of its down file "
-    "behind those that ran may be mended",
+    "behind those that ran may be mended; if what it did is taken back: "
+    "invoke history.mark {version}",
 }
 _COSMETIC = "invoke history.repair {version} accepts it; or restore the file as it was applied"
 
@@ -69,7 +70,9 @@ def make_plan(
     entries += _without_file(applied.values(), entries)
     entries += _begun_without_file(half_done, entries)
     entries = [
-        replace(e, state=State.HALF_UNDONE) if e.version in half_undone and e.applied else e
+        replace(e, state=State.HALF_UNDONE)
+        if e.version in half_undone and e.state is State.APPLIED
+        else e
         for e in entries
     ]
     entries.sort(key=lambda entry: entry.version)

@@ -19,7 +19,7 @@ from headwater.postgres.plan import order_of_history
 from headwater.schema.fingerprint import fingerprint, prefix
 from headwater.settings import Settings
 
-# The file's locks are held meanwhile: nobody is waited for.
+# A file's locks may be held meanwhile, and status answers at once: nobody is waited for.
 _IMPATIENT = "SET LOCAL lock_timeout = '100ms'; SET LOCAL search_path = ''"
 
 _NEWEST = sql.SQL(
@@ -29,7 +29,7 @@ _NEWEST = sql.SQL(
 
 
 def fingerprint_of(connection: Connection, settings: Settings) -> str | None:
-    """Give the fingerprint of what the open transaction sees, which stays as it was.
+    """Give the fingerprint of what the session sees; an open transaction stays as it was.
 
     None where it cannot be had, because of a lock, say.
     """
@@ -42,7 +42,8 @@ def fingerprint_of(connection: Connection, settings: Settings) -> str | None:
 def seal(connection: Connection, settings: Settings) -> None:
     """Note the fingerprint of what the open transaction sees, with the newest record.
 
-    Where that is not possible (a lock, a right), the transaction stays as it was.
+    Where it cannot be had it is unknown from now on: the one that stands there is of another
+    schema. Where the role may not change a record, that one stays.
     """
     with suppress(psycopg.Error), connection.transaction():
         found = fingerprint_of(connection, settings)
@@ -52,14 +53,16 @@ def seal(connection: Connection, settings: Settings) -> None:
 
 
 def look(connection: Connection, settings: Settings, rows: tuple[Applied, ...]) -> Schema:
-    """Say whether the schema is as the last run left it; only SELECTs."""
+    """Say whether the schema is as the last run left it; unknown as well when it cannot be read.
+
+    Only SELECTs.
+    """
     newest = order_of_history(rows)[-1:]
     noted = next((row.fingerprint for row in rows if row.version in newest), None)
     if noted is None or not noted.startswith(prefix(connection)):
         return Schema.UNKNOWN
-    try:
-        found = _fingerprint(connection, settings)
-    except (psycopg.Error, HeadwaterError):
+    found = fingerprint_of(connection, settings)
+    if found is None:
         return Schema.UNKNOWN
     return Schema.AS_MIGRATED if found == noted else Schema.TOUCHED
 

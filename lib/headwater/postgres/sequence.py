@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 
 from headwater.errors import LockBusy, TargetError
 from headwater.files.accepted import Accepted
-from headwater.model import MigrationResult, Notify, Plan, Started, Target
+from headwater.model import MigrationResult, Notify, Plan, Said, Schema, Started, Target
 from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, sessions
 from headwater.postgres.stepwise import require_resumable, run_without_transaction
@@ -33,13 +34,44 @@ def run_all(  # noqa: PLR0913 - each is named by its caller
     a failure, those before it stay applied.
     """
     require_resumable(connection, settings, accepted)
+    inside, behind = False, False
+    if seals and accepted:
+        inside, behind = _when_to_seal(connection, plan, settings, notify)
     newest = max(
         (e.migration.prefix for e in plan.entries if e.migration and e.applied), default=""
     )
     with sessions(target, lock) as session:
-        for job in _jobs(accepted, settings, newest, notify, seals=seals):
+        for job in _jobs(accepted, settings, newest, notify, seals=inside):
             _run(job, session, total=len(accepted))
+        if behind:
+            from headwater.postgres.seal import seal
+
+            seal(connection, settings)
         return tuple(session.results)
+
+
+# For how long the last file's locks may be held for the sake of a fingerprint.
+_SOON_S = 0.25
+
+
+def _when_to_seal(
+    connection: Connection, plan: Plan, settings: Settings, notify: Notify
+) -> tuple[bool, bool]:
+    """Say whether the fingerprint is noted in the last file's transaction, or behind it.
+
+    Not at all where somebody has changed the schema since the last run: a new one would hold what
+    they did. It is read once here, before anything is locked: where that takes long, what the last
+    file locks is not held for it.
+    """
+    from headwater.postgres.seal import look
+
+    rows = tuple(entry.applied for entry in plan.entries if entry.applied)
+    begun = time.monotonic()
+    if look(connection, settings, rows) is Schema.TOUCHED:
+        notify(Said(message="the schema was touched by hand since: invoke verify says where"))
+        return False, False
+    soon = time.monotonic() - begun < _SOON_S
+    return soon, not soon
 
 
 def _run(job: Job, session: Sessions, *, total: int) -> None:

@@ -147,7 +147,7 @@ class _Run:
         step = Step(tokens=token_checksum(statement.text), state=journal.DONE)
         name = savepoint_name()
         before = BEGIN + b" SAVEPOINT %s;\n" % name
-        after = b"\n;RELEASE %s;\n" % name + _AS_OURSELVES
+        after = b"\n;RELEASE %s;\n" % name + _AS_OURSELVES_WITHIN
         after += journal.writing(self.connection, self.job.settings, self.version, number, step)
         after += judging(self._is_noted(number))
         with self.session.watch() as watcher:
@@ -287,9 +287,11 @@ class _Run:
                 # It stays 'started': the same command ends what was begun.
                 said.append(f"invalid now, until it is run again: {', '.join(spoilt)}")
                 raise self._stopped(number, statement, error, said=said, begun=True)
+        if found.effect is Effect.NOT_DONE or not found.mending:
+            # The server said no. What seems to be done was so before, or by somebody else.
             journal.delete_step(self.book, self.job.settings, self.version, number)
-            if isinstance(error, NO_LOCK):
-                raise error
+        if found.effect is Effect.NOT_DONE and isinstance(error, NO_LOCK):
+            raise error
         raise self._stopped(number, statement, error, said=said)
 
     def _settle(self, number: int, statement: Statement, step: Step) -> bool:
@@ -435,10 +437,10 @@ SELECT backend_start::text FROM pg_catalog.pg_stat_activity WHERE pid = %s
 """
 
 # What a file sets for its session stays set for the statements that follow: SET LOCAL alone.
-_AS_OURSELVES = (
+_AS_OURSELVES_WITHIN = (
     b"SET LOCAL SESSION AUTHORIZATION DEFAULT; SET LOCAL ROLE NONE; SET LOCAL search_path = '';\n"
 )
-# BEGIN, SAVEPOINT; RELEASE, the three of _AS_OURSELVES, the line in the journal, the judgement.
+# BEGIN, SAVEPOINT; RELEASE, the three of ourselves, the line in the journal, the judgement.
 _STATEMENTS_AROUND = 8
 
 

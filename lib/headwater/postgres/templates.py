@@ -13,7 +13,6 @@ import hashlib
 import json
 import os
 import re
-import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -27,7 +26,7 @@ from headwater.postgres.connect import Connection
 from headwater.postgres.databases import (
     SCRATCH_PREFIX,
     Locale,
-    drop_database,
+    machine,
     wait_until_empty,
 )
 from headwater.postgres.translate import translated
@@ -43,10 +42,6 @@ _KEPT = 24
 _STALE = timedelta(days=14)
 _EXACT = timedelta(hours=1)
 
-_RULE = 1
-"""Goes up when a template built by an earlier Headwater would not be what this one builds."""
-
-
 # --- keys -------------------------------------------------------------------------------------
 
 # What a session starts with where the scratch databases are, as far as it may change what files
@@ -58,7 +53,10 @@ SELECT pg_catalog.version(), CURRENT_USER,
          WHERE context IN ('user', 'superuser') AND category !~ '^Reporting and Logging'
            AND name <> 'application_name' AND reset_val IS DISTINCT FROM boot_val),
        (SELECT pg_catalog.json_agg(pg_catalog.to_json(r) ORDER BY rolname)
-          FROM pg_catalog.pg_roles r WHERE rolname !~ '^pg_')
+          FROM pg_catalog.pg_roles r WHERE rolname !~ '^pg_'),
+       (SELECT pg_catalog.json_agg(ARRAY[g.rolname, m.rolname] ORDER BY g.rolname, m.rolname)
+          FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
+          JOIN pg_catalog.pg_roles m ON m.oid = a.member)
 """
 _EXTENSIONS = """
 SELECT name, default_version FROM pg_catalog.pg_available_extensions ORDER BY name
@@ -66,17 +64,27 @@ SELECT name, default_version FROM pg_catalog.pg_available_extensions ORDER BY na
 
 
 def keys_of(
-    connection: Connection, settings: Settings, migrations: Sequence[Migration], locale: Locale
+    connection: Connection,
+    settings: Settings,
+    migrations: Sequence[Migration],
+    locale: Locale,
+    *,
+    code: str,
 ) -> tuple[str, ...]:
     """Give the key of each prefix of some files, in the order in which they are to be run.
 
-    `locale` is that of the scratch databases.
+    `locale` is that of the scratch databases, `code` tells the Headwater that proves them.
     """
-    key = _digest(_circumstances(connection, settings, migrations, locale))
+    with translated("asking for templates"):
+        [(version, user, session, roles, members)] = connection.execute(_SERVER).fetchall()
+        extensions = connection.execute(_EXTENSIONS).fetchall()
+    forms = [option.as_string(None) for option in locale]
+    key = _digest([code, version, user, session, forms, settings.history])
     keys = []
     for migration in migrations:
-        texts = (migration.version, migration.checksum, migration.verify, migration.down)
-        key = _digest([key, *texts])
+        texts = [migration.text, migration.verify or "", migration.down or ""]
+        named = _named("\n".join(texts), roles or (), members or (), extensions)
+        key = _digest([key, migration.version, migration.checksum, *texts[1:], named])
         keys.append(key)
     return tuple(keys)
 
@@ -85,19 +93,31 @@ def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def _circumstances(
-    connection: Connection, settings: Settings, migrations: Sequence[Migration], locale: Locale
+def _named(
+    text: str,
+    roles: Sequence[dict[str, object]],
+    members: Sequence[Sequence[str]],
+    extensions: Sequence[tuple[str, str]],
 ) -> list[object]:
-    """Give what a build follows from beside its files: server, locale, roles, extensions."""
-    words = set(re.findall(r"\w+", "\n".join(m.text for m in migrations).lower()))
-    with translated("asking for templates"):
-        [(version, user, session, roles)] = connection.execute(_SERVER).fetchall()
-        found = connection.execute(_EXTENSIONS).fetchall() if "extension" in words else []
-    # A name that was quoted may hold anything: what it is made of is looked for.
-    named = [role for role in roles or () if _is_named(role["rolname"], words)]
-    extensions = [(name, default) for name, default in found if _is_named(name, words)]
-    forms = [option.as_string(None) for option in locale]
-    return [_RULE, version, user, session, named, extensions, forms, settings.history]
+    """Give the roles with their memberships, and the extensions, that a file names.
+
+    A name that was quoted may hold anything: what it is made of is looked for.
+    """
+    words = set(re.findall(r"\w+", text.lower()))
+    own = [role for role in roles if _is_named(str(role["rolname"]), words)]
+    names = {role["rolname"] for role in own}
+    return [
+        own,
+        [pair for pair in members if names.intersection(pair)],
+        [pair for pair in extensions if "extension" in words and _is_named(pair[0], words)],
+    ]
+
+
+def roles_of(connection: Connection) -> object:
+    """Give all roles with their memberships: what a check says of rights follows from them."""
+    with translated("asking for roles"):
+        [(_, user, _, roles, members)] = connection.execute(_SERVER).fetchall()
+    return [user, roles, members]
 
 
 def _is_named(name: str, words: set[str]) -> bool:
@@ -114,41 +134,47 @@ SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog
 """
 
 
+def project_of(settings: Settings) -> str:
+    """Tell a checkout from the others that make templates on one server."""
+    return _digest(str(settings.root))[:12]
+
+
 def name_of_template(key: str) -> str:
     """Give the name of the database that is the template of a key."""
     return PREFIX + key[:_SHOWN]
 
 
-def longest(connection: Connection, keys: Sequence[str]) -> int:
+def longest(connection: Connection, keys: Sequence[str], project: str) -> int:
     """Give the number of files of the longest prefix that has a template; note that it is used."""
     names = [name_of_template(key) for key in keys]
     with translated("looking for a template"):
         found = dict[str, str | None](connection.execute(_FIND, (names,)).fetchall())
         count = max((number for number, n in enumerate(names, start=1) if n in found), default=0)
         now = datetime.now(UTC)
-        if count and _used(found[names[count - 1]]) < now - _EXACT:
-            _write_note(connection, names[count - 1], now)
+        if count and _used(found[names[count - 1]])[1] < now - _EXACT:
+            _write_note(connection, names[count - 1], project, now)
     return count
 
 
-_NOTE = "headwater: template, used "
+_NOTE = re.compile(r"^headwater: template of (\S+), used (\S+)$", re.MULTILINE)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def _used(note: str | None) -> datetime:
-    """Read when a template was last used from its note."""
-    for line in (note or "").splitlines():
-        if line.startswith(_NOTE):
-            with suppress(ValueError):
-                return datetime.fromisoformat(line.removeprefix(_NOTE)).astimezone(UTC)
-    return _NEVER
+def _used(note: str | None) -> tuple[str, datetime]:
+    """Read from a note whose template it is, and when that was last used."""
+    found = _NOTE.search(note or "")
+    with suppress(ValueError):
+        if found:
+            return found[1], datetime.fromisoformat(found[2]).astimezone(UTC)
+    return "", _NEVER
 
 
-def _write_note(connection: Connection, name: str, when: datetime) -> None:
+def _write_note(connection: Connection, name: str, project: str, when: datetime) -> None:
     with suppress(psycopg.Error):  # another run has swept it, or is writing the same
         connection.execute(
             sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                sql.Identifier(name), sql.Literal(f"{_NOTE}{when.isoformat()}")
+                sql.Identifier(name),
+                sql.Literal(f"headwater: template of {project}, used {when.isoformat()}"),
             )
         )
 
@@ -163,7 +189,7 @@ SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdataba
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel l
                     WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
                       AND l.objoid = d.oid)
-   AND d.datacl IS NULL
+   AND d.datacl IS NULL AND NOT d.datistemplate
    AND NOT EXISTS (SELECT FROM pg_catalog.regexp_split_to_table(
                        pg_catalog.shobj_description(d.oid, 'pg_database'), E'\\n') line
                     WHERE NOT line ^@ 'headwater:')
@@ -171,7 +197,7 @@ SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdataba
 """
 
 
-def keep(connection: Connection, name: str, key: str) -> bool:
+def keep(connection: Connection, name: str, key: str, project: str) -> bool:
     """Make a scratch database the template of a key; say whether it is one now.
 
     Nobody is in it any more. It is not kept where a clone would not be the same, where another run
@@ -185,7 +211,7 @@ def keep(connection: Connection, name: str, key: str) -> bool:
             sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(sql.Identifier(name))
         )
         wait_until_empty(connection, name)
-        _write_note(connection, name, datetime.now(UTC))
+        _write_note(connection, name, project, datetime.now(UTC))
         connection.execute(
             sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                 sql.Identifier(name), sql.Identifier(template)
@@ -198,45 +224,61 @@ def keep(connection: Connection, name: str, key: str) -> bool:
 
 # --- sweeping ---------------------------------------------------------------------------------
 
+# Of our role, and with nobody inside.
 _OURS = """
-SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
- WHERE pg_catalog.starts_with(datname, %s)
+SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database d
+ WHERE (pg_catalog.starts_with(datname, %s) OR pg_catalog.starts_with(datname, %s))
    AND pg_catalog.pg_get_userbyid(datdba) = CURRENT_USER
+   AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)
 """
 _MAKER = re.compile(r"^headwater: scratch of process (\d+) on (\S+) since ", re.MULTILINE)
+_HALF_KEPT = timedelta(hours=1)
 
 
-def sweep(connection: Connection) -> tuple[str, ...]:
+def sweep(connection: Connection, project: str) -> tuple[str, ...]:
     """Drop templates that nobody uses any more, and what killed runs of this machine left behind.
 
-    Gives the names. A failure is left for the next run.
+    Gives the names. What cannot be dropped is left for the next run.
     """
-    with suppress(psycopg.Error, HeadwaterError):
-        stale = [
-            *_stale(connection.execute(_OURS, (PREFIX,)).fetchall(), datetime.now(UTC)),
-            *_abandoned(connection.execute(_OURS, (SCRATCH_PREFIX,)).fetchall()),
-        ]
-        for name in stale:
-            drop_database(connection, name)
-        return tuple(stale)
-    return ()
+    try:
+        found = connection.execute(_OURS, (PREFIX, SCRATCH_PREFIX)).fetchall()
+    except psycopg.Error:
+        return ()
+    now = datetime.now(UTC)
+    stale = [*_stale(found, project, now), *_abandoned(found, now)]
+    for name in stale:
+        with suppress(psycopg.Error):
+            # Without force: whoever has come in meanwhile is not ended.
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+    return tuple(stale)
 
 
-def _stale(found: Sequence[tuple[str, str | None]], now: datetime) -> list[str]:
-    """Give the templates that are over the number or over the time, as their notes say."""
-    used = {name: when for name, note in found if (when := _used(note)) is not _NEVER}
-    newest_first = sorted(used, key=lambda name: used[name], reverse=True)
-    return [n for i, n in enumerate(newest_first) if i >= _KEPT or used[n] < now - _STALE]
+_Found = Sequence[tuple[str, str | None]]
 
 
-def _abandoned(found: Sequence[tuple[str, str | None]]) -> list[str]:
-    """Give the scratch databases whose makers ran on this machine and run no more."""
-    here = socket.gethostname()
-    return [
-        name
-        for name, note in found
-        if (match := _MAKER.search(note or "")) and match[2] == here and not _runs(int(match[1]))
-    ]
+def _stale(found: _Found, project: str, now: datetime) -> list[str]:
+    """Give the templates over the time, and those of a project that are over the number."""
+    used = {name: _used(note) for name, note in found if name.startswith(PREFIX)}
+    late = [name for name, (_, when) in used.items() if _NEVER < when < now - _STALE]
+    own = [name for name, (whose, _) in used.items() if whose == project and name not in late]
+    newest_first = sorted(own, key=lambda name: used[name][1], reverse=True)
+    return [*late, *newest_first[_KEPT:]]
+
+
+def _abandoned(found: _Found, now: datetime) -> list[str]:
+    """Give the scratch databases whose makers ran on this machine, and run no more.
+
+    One whose maker was killed while it became a template has that note already.
+    """
+    here = machine()
+    names = []
+    for name, note in found:
+        if name.startswith(SCRATCH_PREFIX):
+            maker, (_, used) = _MAKER.search(note or ""), _used(note)
+            dead = maker is not None and maker[2] == here and not _runs(int(maker[1]))
+            if dead or _NEVER < used < now - _HALF_KEPT:
+                names.append(name)
+    return names
 
 
 def _runs(pid: int) -> bool:

@@ -25,7 +25,7 @@ from headwater.model import (
     ignore,
     plural,
 )
-from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
+from headwater.postgres.connect import connect, pin_for_bookkeeping
 from headwater.postgres.databases import require_confirmed
 from headwater.postgres.encryption import warn
 from headwater.postgres.lock import migration_lock
@@ -77,27 +77,35 @@ def rollback(  # noqa: PLR0913 - each is named by its caller
         with translated("preparing the session"):
             pin_for_bookkeeping(connection, lock_timeout_ms=settings.lock_timeout_ms)
         with migration_lock(target, settings, notify) as lock:
-            return _undo(connection, lock, target, folder, settings, to, steps, notify)
-
-
-def _undo(  # noqa: PLR0913, PLR0917 - what rollback was given
-    connection: Connection,
-    lock: Connection,
-    target: Target,
-    folder: MigrationFolder,
-    settings: Settings,
-    to: str,
-    steps: int,
-    notify: Notify,
-) -> RolledBack:
-    plan = plan_for(connection, folder, settings)
-    accepted = accept([down_of(migration) for migration in choose(plan, to=to, steps=steps)])
-    results = run_all(
-        target, plan, accepted, settings, lock=lock, connection=connection, notify=notify
-    )
+            plan = plan_for(connection, folder, settings)
+            now = choose(plan, to=to, steps=steps)
+            _require_same(chosen, now, to=to)
+            results = run_all(
+                target,
+                plan,
+                accept([down_of(migration) for migration in now]),
+                settings,
+                lock=lock,
+                connection=connection,
+                notify=notify,
+            )
     return RolledBack(
         results=tuple(replace(r, version=r.version.removesuffix(DOWN)) for r in results)
     )
+
+
+def _require_same(before: Sequence[Migration], now: Sequence[Migration], *, to: str) -> None:
+    """Raise HistoryError when another runner has changed what would be undone, meanwhile.
+
+    Whoever counts steps means what is there now, and has typed the database's name for that. On
+    the way back to a version the other one may have gone a part of it.
+    """
+    versions, wanted = ([m.version for m in each] for each in (now, before))
+    if versions != wanted and not (to and versions == wanted[len(wanted) - len(versions) :]):
+        raise HistoryError(
+            "history has changed while another runner was waited for; nothing was undone",
+            hint="look at it again: invoke status",
+        )
 
 
 def _command(to: str, steps: int) -> str:
@@ -123,6 +131,11 @@ def choose(plan: Plan, *, to: str = "", steps: int = 0) -> tuple[Migration, ...]
                 f"{to} is not applied; nothing was undone",
                 hint="invoke status lists the versions; write one in full",
             )
+        if entries[place].state is State.HALF_UNDONE:
+            raise HistoryError(
+                f"{to} cannot stay: its undoing has begun; nothing was undone",
+                hint="invoke rollback goes on with it",
+            )
         chosen = entries[:place]
     else:
         chosen = entries[: steps or 1]
@@ -131,7 +144,7 @@ def choose(plan: Plan, *, to: str = "", steps: int = 0) -> tuple[Migration, ...]
         raise HistoryError(
             f"{plural(len(findings), 'migration')} cannot be undone; nothing was changed",
             findings=tuple(findings),
-            hint="write what is lacking, or undo it by a new migration",
+            hint="mend that, or undo it by a new migration",
         )
     return tuple(entry.migration for entry in chosen if entry.migration)
 
@@ -156,13 +169,24 @@ def _faults(entry: Entry) -> Sequence[Finding]:
                 hint=advice(entry),
             ),
         )
+    file = f"{entry.version}{DOWN}.sql"
     if entry.migration.down is None:
         return (
             Finding(
                 rule="no-down",
-                message="there is no such file",
-                file=f"{entry.version}{DOWN}.sql",
-                hint="it says what undoes the migration; invoke verify proves that it does",
+                message=f"{entry.version} has no down file",
+                file=file,
+                hint=f"write {file}: invoke verify proves that it undoes the migration",
+            ),
+        )
+    if entry.state is State.HALF_UNDONE and down_of(entry.migration).transactional:
+        return (
+            Finding(
+                rule="not-undone",
+                message="statements of it ran without a transaction, and now it would run in one "
+                "from its start",
+                file=file,
+                hint="restore its directive: -- headwater: no-transaction",
             ),
         )
     return ()

@@ -247,8 +247,6 @@ def rolled_back_lines(outcome: RolledBack) -> Iterator[Line]:
     if not outcome.results:
         yield Line("nothing to undo", "green")
         return
-    for result in outcome.results:
-        yield Line(f"  {result.version}  {result.duration_ms} ms")
     yield Line(
         f"undid {plural(len(outcome.results), 'migration')} in {_total_ms(outcome.results)} ms",
         "green",
@@ -285,6 +283,8 @@ def status_lines(plan: Plan) -> Iterator[Line]:
         yield from finding_lines(problem)
     for note in plan.notes:
         yield Line(note, "bold yellow" if note.startswith("WARNING") else "dim")
+    if plan.schema is Schema.UNKNOWN and any(entry.applied for entry in plan.entries):
+        yield Line("no fingerprint to compare the schema with: invoke verify looks", "dim")
     if plan.schema is Schema.TOUCHED:
         yield Line("the schema was touched by hand since: invoke verify says where", "yellow")
     applied = sum(entry.applied is not None for entry in plan.entries)

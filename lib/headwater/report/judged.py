@@ -68,7 +68,7 @@ def verification_lines(outcome: Verification) -> Iterator[Line]:
     """Draw the report: a line for each proof, with what was found below it, and what to do."""
     for line in outcome.lines:
         yield from _check_lines(line)
-    if any(line.changes for line in outcome.lines):
+    if outcome.draft is None and any(line.changes for line in outcome.lines):
         yield Line(
             "hint: to keep it: invoke migration.new NAME; a draft: invoke verify --sql", "cyan"
         )
@@ -83,10 +83,13 @@ def _draft_lines(draft: Draft) -> Iterator[Line]:
     """Draw a draft as SQL, with what it does not hold as comments."""
     if draft.statements or draft.cannot:
         yield Line("-- A draft that would keep it. Read it, and think of locks and rows.", "bold")
+        yield Line("-- Then: invoke migration.new NAME, and invoke history.mark VERSION", "bold")
     for statement in draft.statements:
         yield from (Line(text) for text in statement.splitlines())
     for change in draft.cannot:
-        yield Line(f"-- to be written by hand: {describe(change)}", "yellow")
+        # On one line, whatever a name holds: what stood on the next one would be SQL.
+        sentence = " ".join(describe(change).split())
+        yield Line(f"-- to be written by hand: {sentence}", "yellow")
 
 
 def _check_lines(line: CheckLine) -> Iterator[Line]:
@@ -155,7 +158,8 @@ def blamed_lines(outcome: Blamed) -> Iterator[Line]:
     if not outcome.moments:
         yield Line(f"no migration makes anything of the name {outcome.pattern!r}", "red")
         if outcome.close:
-            yield Line(f"hint: there is {', '.join(outcome.close)}", "cyan")
+            yield Line(f"hint: there are {', '.join(outcome.close)}", "cyan")
+        yield Line("      what is in the database alone: invoke verify tells it", "cyan")
 
 
 def _how(moment: Moment) -> str:
@@ -212,7 +216,9 @@ def bisected_lines(outcome: Bisected) -> Iterator[Line]:
     elif outcome.was_true:
         yield Line("once true, it stays so to the last migration", "green")
     else:
-        yield Line("it is true after no migration", "bold red")
+        never = all(asked.answer.value is None for asked in outcome.asked)
+        said = "it never gave true or false" if never else "it is true after no migration"
+        yield Line(said, "bold red")
 
 
 def bisected_json(outcome: Bisected) -> Json:

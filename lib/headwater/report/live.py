@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
-from headwater.model import Event, Finished, Notify, Said, Started
+from headwater.model import Event, Finished, MigrationResult, Notify, Said, Started
 from headwater.report.screen import console, is_terminal, say
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def tell(event: Event) -> None:
     """Print one event as a plain line."""
     match event:
         case Finished(result=result):
-            say(f"ran {result.version} in {result.duration_ms} ms", stderr=True)
+            say(_finished(result), stderr=True)
         case Said(message=message):
             say(message, stderr=True)
         case Started():
@@ -87,6 +87,13 @@ def _show_event(event: Event, status: Status) -> None:
         case Started(version=version, index=index, total=total):
             status.update(f"{version} ({index} of {total})")
         case Finished(result=result):
-            say(f"ran {result.version} in {result.duration_ms} ms", style="green", stderr=True)
+            say(_finished(result), style="green", stderr=True)
         case Said(message=message):
             say(message, style="dim", stderr=True)
+
+
+def _finished(result: MigrationResult) -> str:
+    """Say what ran; a down file is called by what it undoes."""
+    undone = result.version.removesuffix(".down")
+    what = f"ran {undone}" if undone == result.version else f"undid {undone}"
+    return f"{what} in {result.duration_ms} ms"

@@ -36,6 +36,9 @@ TERMINATED = 143
 # EX_SOFTWARE of sysexits.h
 BUG = 70
 
+# A terminal that is closed ends a run as a supervisor does.
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
 _OBJECTS_BEFORE_A_LOOK = 100_000
 
 _PASSWORD = re.compile(
@@ -63,7 +66,7 @@ class Workflow(Task[Callable[..., Any]]):
         # Thousands of files are as many objects that live as long as the process: looking through
         # them again and again for what could be freed took a sixth of the time.
         gc.set_threshold(_OBJECTS_BEFORE_A_LOOK)
-        before = signal.signal(signal.SIGTERM, _terminate)
+        before = {each: signal.signal(each, _terminate) for each in _ENDING}
         try:
             return super().__call__(*args, **kwargs)
         except Exit:
@@ -73,7 +76,8 @@ class Workflow(Task[Callable[..., Any]]):
                 self._tell(error, json=bool(kwargs.get("json")))
             raise Exit(code=_exit_code(error)) from error
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for each, handler in before.items():
+                signal.signal(each, handler)
 
     def _tell(self, error: BaseException, *, json: bool) -> None:
         """Say how the run ended: in words on stderr, with JSON as the one object on stdout too."""

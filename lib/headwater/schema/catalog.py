@@ -131,5 +131,5 @@ def snapshot_of_form(form: Any) -> Snapshot | None:
                 for catalog, facts in form["facts"].items()
             },
         )
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return None
