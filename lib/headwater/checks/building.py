@@ -23,9 +23,9 @@ from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.databases import Locale, scratch_database
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.templates import (
-    keep,
     keys_of,
     longest,
+    make_template,
     name_of_template,
     project_of,
     roles_of,
@@ -77,7 +77,7 @@ class Built:
         held = kept.recall("checks", self._key_of_checks(sentences)) if self.key else None
         return isinstance(held, dict)
 
-    def holds(self, sentences: Sequence[Sentence]) -> None:
+    def note_held(self, sentences: Sequence[Sentence]) -> None:
         """Note that these checks hold."""
         self.held = sentences
         self.keep_answers()
@@ -139,7 +139,7 @@ class Workshop:
             )
             yield built
             if keys and not undoing:
-                self._keep(built, scratch, keys)
+                self._make_template(built, scratch, keys)
 
     def _roles(self) -> object:
         return roles_of(self.connection)
@@ -148,9 +148,9 @@ class Workshop:
         files = [self.files[version] for version in versions]
         return keys_of(self.connection, self.settings, files, self.locale, code=kept.key_of())
 
-    def _keep(self, built: Built, scratch: Target, keys: Sequence[str]) -> None:
+    def _make_template(self, built: Built, scratch: Target, keys: Sequence[str]) -> None:
         """Make a template of what was built, and keep what was found of it."""
-        if keep(self.connection, scratch.database, keys[-1], project_of(self.settings)):
+        if make_template(self.connection, scratch.database, keys[-1], project_of(self.settings)):
             built.key = keys[-1]
             built.keep_answers()
 
@@ -244,7 +244,7 @@ class Workshop:
                 built = Built(
                     settings=self.settings, roles=self._roles, clone=lambda: scratch, read=before
                 )
-                self._keep(built, scratch, keys)
+                self._make_template(built, scratch, keys)
 
     def _apply(self, scratch: Target, versions: Sequence[str], there: int) -> None:
         apply_in_order(self.folder, self.settings, scratch, versions, there=there)

@@ -305,7 +305,7 @@ def _finished(case: _Case, built: Built, found: Rebuild) -> Rebuild:
         _prepare(connection, case.settings)
         broken = _broken(connection, sentences)
     if not broken:
-        built.holds(sentences)
+        built.note_held(sentences)
     return replace(found, broken=broken, line=_success(case))
 
 

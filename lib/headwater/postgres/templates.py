@@ -197,7 +197,7 @@ SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdataba
 """
 
 
-def keep(connection: Connection, name: str, key: str, project: str) -> bool:
+def make_template(connection: Connection, name: str, key: str, project: str) -> bool:
     """Make a scratch database the template of a key; say whether it is one now.
 
     Nobody is in it any more. It is not kept where a clone would not be the same, where another run
