@@ -51,8 +51,10 @@ SELECT pg_catalog.version(), CURRENT_USER,
        (SELECT pg_catalog.json_object_agg(name, reset_val ORDER BY name)
           FROM pg_catalog.pg_settings
          WHERE context IN ('user', 'superuser') AND category !~ '^Reporting and Logging'
-           AND name <> 'application_name' AND reset_val IS DISTINCT FROM boot_val),
-       (SELECT pg_catalog.json_agg(pg_catalog.to_json(r) ORDER BY rolname)
+           AND name <> 'application_name' AND reset_val IS DISTINCT FROM boot_val)
+"""
+_ROLES = """
+SELECT (SELECT pg_catalog.json_agg(pg_catalog.to_json(r) ORDER BY rolname)
           FROM pg_catalog.pg_roles r WHERE rolname !~ '^pg_'),
        (SELECT pg_catalog.json_agg(ARRAY[g.rolname, m.rolname] ORDER BY g.rolname, m.rolname)
           FROM pg_catalog.pg_auth_members a JOIN pg_catalog.pg_roles g ON g.oid = a.roleid
@@ -76,8 +78,10 @@ def keys_of(
     `locale` is that of the scratch databases, `code` tells the Headwater that proves them.
     """
     with translated("asking for templates"):
-        [(version, user, session, roles, members)] = connection.execute(_SERVER).fetchall()
-        extensions = connection.execute(_EXTENSIONS).fetchall()
+        [(version, user, session)] = connection.execute(_SERVER).fetchall()
+        [(roles, members)] = connection.execute(_ROLES).fetchall()
+        makes_some = any("extension" in migration.text.lower() for migration in migrations)
+        extensions = connection.execute(_EXTENSIONS).fetchall() if makes_some else []
     forms = [option.as_string(None) for option in locale]
     key = _digest([code, version, user, session, forms, settings.history])
     keys = []
@@ -116,8 +120,8 @@ def _named(
 def roles_of(connection: Connection) -> object:
     """Give all roles with their memberships: what a check says of rights follows from them."""
     with translated("asking for roles"):
-        [(_, user, _, roles, members)] = connection.execute(_SERVER).fetchall()
-    return [user, roles, members]
+        [(roles, members)] = connection.execute(_ROLES).fetchall()
+    return [roles, members]
 
 
 def _is_named(name: str, words: set[str]) -> bool:
