@@ -908,7 +908,7 @@ BLIND = {
     "pg_proc.prosecdef": "alter function kb.add security definer",
 }
 SEES_TOO_MUCH = {
-    "pg_class.reltuples": "analyze kb.docs",
+    "pg_class.reltuples": "update pg_class set reltuples = 4711 where relname = 'docs'",
     "pg_class.relallvisible": "update pg_class set relallvisible = 7 where relname = 'docs'",
 }
 
