@@ -17,6 +17,7 @@ PINS: Final = {
     "bytea_output": "hex",
     "standard_conforming_strings": "on",
     "extra_float_digits": "1",
+    "lc_monetary": "C",
     # In a database of encoding SQL_ASCII the driver would give bytes.
     "client_encoding": "UTF8",
     # Compiling queries that run for milliseconds takes longer than running them.
