@@ -16,6 +16,7 @@ from headwater.report.workflow import task, with_full_names
 if TYPE_CHECKING:
     from headwater.model import Migrated, Target, Tried
     from headwater.settings import Settings
+    from headwater.verdicts import Verdict
 
 ROOT = Path(__file__).resolve().parent
 
@@ -132,9 +133,7 @@ def verify(c: Context, sql: bool = False, json: bool = False) -> None:
     folder = files.read_folder(settings.migrations)
     with report.progress() as notify:
         verification = checks.verify(target, folder, settings, drafts=sql, notify=notify)
-    code = verification.exit_code
-    report.show("verify", verification, target=target, json=json, ok=code == 0)
-    exit_with(code)
+    show_verdict("verify", verification, target, json=json)
 
 
 @task(
@@ -174,9 +173,7 @@ def blame(c: Context, name: str, json: bool = False) -> None:
     folder = files.read_sound_folder(settings.migrations)
     with report.progress() as notify:
         blamed = checks.blame(target, folder, settings, name, notify=notify)
-    code = blamed.exit_code
-    report.show("blame", blamed, target=target, json=json, ok=code == 0)
-    exit_with(code)
+    show_verdict("blame", blamed, target, json=json)
 
 
 @task(positional=["query"], help={"query": "a SELECT of one boolean, in quotes", **JSON})
@@ -186,9 +183,7 @@ def bisect(c: Context, query: str, json: bool = False) -> None:
     folder = files.read_sound_folder(settings.migrations)
     with report.progress() as notify:
         bisected = checks.bisect(target, folder, settings, query, notify=notify)
-    code = bisected.exit_code
-    report.show("bisect", bisected, target=target, json=json, ok=code == 0)
-    exit_with(code)
+    show_verdict("bisect", bisected, target, json=json)
 
 
 # --- history ----------------------------------------------------------------------------------
@@ -201,9 +196,7 @@ def repair(c: Context, version: str, json: bool = False) -> None:
     folder = files.read_sound_folder(settings.migrations)
     with report.progress() as notify:
         repaired = checks.repair(target, folder, settings, version, notify=notify)
-    code = repaired.exit_code
-    report.show("history.repair", repaired, target=target, json=json, ok=code == 0)
-    exit_with(code)
+    show_verdict("history.repair", repaired, target, json=json)
 
 
 @task(
@@ -233,9 +226,7 @@ def baseline(c: Context, version: str, json: bool = False) -> None:
     folder = files.read_sound_folder(settings.migrations)
     with report.progress() as notify:
         baselined = checks.baseline(target, folder, settings, version, notify=notify)
-    code = baselined.exit_code
-    report.show("history.baseline", baselined, target=target, json=json, ok=code == 0)
-    exit_with(code)
+    show_verdict("history.baseline", baselined, target, json=json)
 
 
 # --- the database -----------------------------------------------------------------------------
@@ -346,6 +337,12 @@ def require_one_way(*, dry_run: bool, trial: bool, confirm: str) -> None:
         raise SettingsError("--dry-run shows and --trial runs: give one of them")
     if confirm and not trial:
         raise SettingsError("--confirm belongs to --trial; migrate itself needs none")
+
+
+def show_verdict(task: str, verdict: Verdict, target: Target, *, json: bool) -> None:
+    """Show what was proved or found, and end with the exit code that it gives."""
+    report.show(task, verdict, target=target, json=json, ok=verdict.exit_code == 0)
+    exit_with(verdict.exit_code)
 
 
 def exit_with(code: int) -> None:

@@ -315,7 +315,7 @@ def test_the_snapshot_of_a_template_is_read_once(
     with shop_for(target, folder, settings) as shop:
         with shop.build(VERSIONS) as new:
             first = new.snapshot()
-        monkeypatch.delattr(building, "snapshot_of")
+        monkeypatch.delattr(building, "snapshot_at")
         with shop.build(VERSIONS) as known:
             assert known.snapshot() == first
             assert known.database is None

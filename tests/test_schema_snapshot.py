@@ -165,6 +165,22 @@ def test_settings_of_the_session_do_not_show(setting: str, url: str, built: Snap
         assert snapshot(connection) == built
 
 
+def test_what_other_databases_hold_does_not_show(
+    url: str, built: Snapshot, fresh_database: FreshDatabase
+) -> None:
+    with fresh_database() as other, connected(other) as elsewhere:
+        elsewhere.execute(
+            "create subscription elsewhere connection 'host=nowhere' publication p "
+            "with (connect = false)"
+        )
+        try:
+            with connected(url) as connection:
+                assert snapshot(connection) == built
+        finally:
+            elsewhere.execute("alter subscription elsewhere set (slot_name = none)")
+            elsewhere.execute("drop subscription elsewhere")
+
+
 def test_settings_of_the_session_stay_as_they_were(connection: Connection) -> None:
     connection.execute("set search_path = kb")
     connection.execute("set timezone = 'Asia/Tokyo'")

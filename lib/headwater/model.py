@@ -208,6 +208,11 @@ class Plan:
     """Only `status` looks."""
 
     @property
+    def applied(self) -> tuple[Applied, ...]:
+        """Give the rows of history, in order of version."""
+        return tuple(entry.applied for entry in self.entries if entry.applied)
+
+    @property
     def agrees(self) -> bool:
         """Say whether all is applied, history agrees, and nobody is known to touch the schema."""
         return not (self.steps or self.problems or self.schema is Schema.TOUCHED)

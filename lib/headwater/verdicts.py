@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from headwater.model import Finding, Severity, State
 
@@ -37,6 +38,14 @@ class Change:
     attribute: str = ""
     before: str | None = None
     after: str | None = None
+
+
+class Verdict(Protocol):
+    """What ends a task with an exit code of its own."""
+
+    @property
+    def exit_code(self) -> int:
+        """Give 0 when all is as it should be."""
 
 
 # --- blame and bisect -------------------------------------------------------------------------
@@ -122,12 +131,8 @@ class Bisected:
     @property
     def culprit(self) -> Asked | None:
         """Give the first that is false after it was true, if any."""
-        was_true = False
-        for asked in self.asked:
-            if was_true and asked.answer.value is False:
-                return asked
-            was_true = was_true or asked.answer.value is True
-        return None
+        last = self.asked[-1] if self.asked else None
+        return last if last and last.answer.value is False and self.was_true else None
 
     @property
     def was_true(self) -> bool:

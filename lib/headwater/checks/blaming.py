@@ -15,15 +15,14 @@ import psycopg
 
 from headwater.checks.building import Workshop, workshop
 from headwater.checks.reading import grammar_of
-from headwater.checks.rebuilding import place_for, require_place
+from headwater.checks.rebuilding import place_for, prepare_to_ask, require_place
 from headwater.errors import FilesError
 from headwater.model import MigrationFolder, Notify, Said, Target, ignore, plural
-from headwater.postgres.connect import Connection, connect, pin
+from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import locale_of
 from headwater.postgres.pooler import require_own_session
-from headwater.postgres.translate import translated
 from headwater.settings import Settings
-from headwater.verdicts import Answer, Asked, Bisected, Blamed, Happened, Moment, Step
+from headwater.verdicts import Answer, Asked, Bisected, Blamed, Happened, Moment, Step, Thing
 
 # --- blame ------------------------------------------------------------------------------------
 
@@ -91,15 +90,13 @@ def _moments(steps: Sequence[Step], objects: frozenset[str]) -> Iterator[Moment]
     """Give what happened to some objects, in order; a part is not told with its whole."""
     for step in steps:
         made = {each.object for each in step.made}
-        for each in step.made:
-            if each.object in objects and not (each.parent in objects and each.parent in made):
-                within = each.parent if each.parent in made else ""
-                yield Moment(
-                    version=step.version,
-                    object=each.object,
-                    happened=Happened.CREATED,
-                    within=within,
-                )
+        for each in _by_themselves(step.made, objects):
+            yield Moment(
+                version=step.version,
+                object=each.object,
+                happened=Happened.CREATED,
+                within=each.parent if each.parent in made else "",
+            )
         for change in step.changed:
             if change.object in objects:
                 yield Moment(
@@ -110,10 +107,14 @@ def _moments(steps: Sequence[Step], objects: frozenset[str]) -> Iterator[Moment]
                     before=change.before,
                     after=change.after,
                 )
-        gone = {each.object for each in step.gone}
-        for each in step.gone:
-            if each.object in objects and not (each.parent in objects and each.parent in gone):
-                yield Moment(version=step.version, object=each.object, happened=Happened.DROPPED)
+        for each in _by_themselves(step.gone, objects):
+            yield Moment(version=step.version, object=each.object, happened=Happened.DROPPED)
+
+
+def _by_themselves(things: Sequence[Thing], objects: frozenset[str]) -> Iterator[Thing]:
+    """Give those of some objects that are not told by the whole that they are a part of."""
+    told = {each.object for each in things} & objects
+    return (each for each in things if each.object in told and each.parent not in told)
 
 
 def _close(names: dict[str, tuple[str, str]], pattern: str) -> list[str]:
@@ -178,9 +179,7 @@ def _no_question(why: str) -> FilesError:
 
 def _ask(database: Target, query: str, settings: Settings) -> Answer:
     with connect(database, purpose="bisect") as connection:
-        with translated("preparing the session"):
-            pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
-            connection.execute("SET default_transaction_read_only = on")
+        prepare_to_ask(connection, settings)
         return _answer(connection, query)
 
 

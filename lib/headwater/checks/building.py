@@ -8,12 +8,12 @@ its snapshot is kept, which counts only while that template is there.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from headwater.checks import kept
-from headwater.checks.rebuilding import apply_files, snapshot_of
+from headwater.checks.rebuilding import apply_files, snapshot_at
 from headwater.checks.scratch import ScratchServer
 from headwater.checks.undoing import prove_undo
 from headwater.errors import TargetError
@@ -67,8 +67,7 @@ class Built:
         if self.read is None and self.key:
             self.read = snapshot_of_form(kept.recall("snapshots", kept.key_of(self.key)))
         if self.read is None:
-            with connect(self.target, purpose="verify") as connection:
-                self.read = snapshot_of(connection, self.settings)
+            self.read = snapshot_at(self.target, self.settings)
             self.keep_answers()
         return self.read
 
@@ -158,14 +157,18 @@ class Workshop:
         self, stack: ExitStack, versions: Sequence[str], keys: Sequence[str], count: int
     ) -> tuple[Target, list[Finding]]:
         """Clone the template of the first `count` files, and run the rest."""
+        scratch, there = self._begin(stack, keys, count)
+        return scratch, self._run(scratch, versions, there)
+
+    def _begin(self, stack: ExitStack, keys: Sequence[str], count: int) -> tuple[Target, int]:
+        """Clone the template of the first `count` files; say how many are in the database.
+
+        None are when another run has swept it meanwhile.
+        """
         if count:
-            try:
-                scratch = self._made(stack, name_of_template(keys[count - 1]))
-            except TargetError:  # another run has swept it meanwhile
-                return self._build(stack, versions, keys, 0)
-        else:
-            scratch = self._made(stack, "")
-        return scratch, self._run(scratch, versions, count)
+            with suppress(TargetError):
+                return self._made(stack, name_of_template(keys[count - 1])), count
+        return self._made(stack, ""), 0
 
     def _made(self, stack: ExitStack, template: str) -> Target:
         return stack.enter_context(
@@ -187,15 +190,11 @@ class Workshop:
         for number in range(cloned, len(versions)):
             if self.files[versions[number]].down is not None:
                 run_up_to(number)
-                before = self._snapshot(scratch)
+                before = snapshot_at(scratch, self.settings)
                 run_up_to(number + 1)
                 findings += self._prove(scratch, versions[: number + 1], before)
         run_up_to(len(versions))
         return findings
-
-    def _snapshot(self, scratch: Target) -> Snapshot:
-        with connect(scratch, purpose="verify") as connection:
-            return snapshot_of(connection, self.settings)
 
     # --- file by file -------------------------------------------------------------------------
 
@@ -230,12 +229,12 @@ class Workshop:
     ) -> Iterator[Step]:
         with ExitStack() as stack:
             count = longest(self.connection, keys[:first], project_of(self.settings))
-            scratch = self._made(stack, name_of_template(keys[count - 1]) if count else "")
-            self._apply(scratch, versions[:first], count)
-            before = self._snapshot(scratch)
+            scratch, there = self._begin(stack, keys, count)
+            self._apply(scratch, versions[:first], there)
+            before = snapshot_at(scratch, self.settings)
             for number in range(first, len(versions)):
                 self._apply(scratch, versions[: number + 1], number)
-                after = self._snapshot(scratch)
+                after = snapshot_at(scratch, self.settings)
                 step = _step(versions[number], before, after)
                 kept.keep("steps", kept.key_of(keys[number]), asdict(step))
                 yield step
@@ -251,7 +250,7 @@ class Workshop:
 
     def _prove(self, scratch: Target, versions: Sequence[str], before: Snapshot) -> list[Finding]:
         """Undo the last migration, and do it again, on a clone: what is built stays as it is."""
-        after = self._snapshot(scratch)
+        after = snapshot_at(scratch, self.settings)
         with scratch_database(
             self.server, connection=self.connection, template=scratch.database
         ) as clone:

@@ -27,6 +27,7 @@ from headwater.checks.rebuilding import (
     drift_between,
     failure_line,
     place_for,
+    prepare_to_ask,
     snapshot_of,
 )
 from headwater.checks.scratch import ScratchServer
@@ -43,7 +44,7 @@ from headwater.model import (
     ignore,
     plural,
 )
-from headwater.postgres.connect import Connection, connect, pin
+from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import Locale, locale_of
 from headwater.postgres.encryption import warn
 from headwater.postgres.plan import order_of_history
@@ -114,7 +115,7 @@ def verify(
     with connect(target, purpose="verify") as connection:
         require_own_session(connection, target)
         warn(connection, target, notify)
-        _prepare(connection, settings)
+        prepare_to_ask(connection, settings)
         plan = plan_for(connection, folder, settings)
         case = _Case(
             connection=connection,
@@ -152,13 +153,6 @@ def _draft(case: _Case, rebuild: Rebuild) -> Draft:
         return Draft(statements=(), cannot=rebuild.drift.changes)
 
 
-def _prepare(connection: Connection, settings: Settings) -> None:
-    """Pin a session, and let nothing write in it: a check may call a function that does."""
-    with translated("preparing the session"):
-        pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
-        connection.execute("SET default_transaction_read_only = on")
-
-
 # --- files and lint ---------------------------------------------------------------------------
 
 
@@ -166,7 +160,7 @@ def look_at_files(folder: MigrationFolder, plan: Plan) -> Files:
     """Check names, bytes and grammar of every file, and that history agrees with them."""
     grammar = read_grammar(folder)
     findings = [*folder.findings, *plan.problems, *grammar.findings]
-    applied = sum(entry.applied is not None for entry in plan.entries)
+    applied = len(plan.applied)
     total, pending = len(folder.migrations), len(plan.steps)
     line = CheckLine(
         name="files",
@@ -277,7 +271,7 @@ def _stages(
     case: _Case, shop: Workshop, actual: Future[Snapshot], found: Rebuild
 ) -> Iterator[Rebuild]:
     """Build in two stages; give what has been shown after each step."""
-    applied = [entry.version for entry in case.plan.entries if entry.applied]
+    applied = [row.version for row in case.plan.applied]
     pending = [migration.version for migration in case.plan.steps]
     with shop.build(applied) as built:
         expected = built.snapshot()
@@ -302,7 +296,7 @@ def _finished(case: _Case, built: Built, found: Rebuild) -> Rebuild:
     if not sentences or built.is_known_to_hold(sentences):
         return replace(found, broken=(), line=_success(case))
     with connect(built.target, purpose="verify") as connection:
-        _prepare(connection, case.settings)
+        prepare_to_ask(connection, case.settings)
         broken = _broken(connection, sentences)
     if not broken:
         built.note_held(sentences)
@@ -328,8 +322,7 @@ def _order(case: _Case, shop: Workshop, by_name: Snapshot) -> tuple[Finding, ...
 
     `by_name` is what the order of names gives.
     """
-    rows = [entry.applied for entry in case.plan.entries if entry.applied]
-    history = order_of_history(rows)
+    history = order_of_history(case.plan.applied)
     late = next((after for before, after in pairwise(history) if after < before), None)
     if late is None:
         return ()

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from headwater.checks.kept import keep, key_of, recall
-from headwater.files.accepted import Sentence
+from headwater.files.accepted import Accepted, Sentence
 from headwater.files.down import down_of
 from headwater.model import Finding, Migration, MigrationFolder, Severity
 
@@ -51,9 +51,15 @@ def read_grammar(folder: MigrationFolder) -> Grammar:
 def grammar_of(migrations: Sequence[Migration]) -> Grammar:
     """Parse some files, with their post-conditions."""
     from headwater.files.refusals import check_all
-    from headwater.files.serverwide import escaping
 
     accepted, findings = check_all(migrations)
+    return replace(grammar_of_accepted(accepted), findings=findings)
+
+
+def grammar_of_accepted(accepted: Sequence[Accepted]) -> Grammar:
+    """Say what verify wants to know of files that the parser has accepted."""
+    from headwater.files.serverwide import escaping
+
     ours, others = list[Finding](), list[Finding]()
     for file in accepted:
         name = f"{file.migration.version}.sql"
@@ -61,7 +67,6 @@ def grammar_of(migrations: Sequence[Migration]) -> Grammar:
         others += escaping(file.script, name, roles=True)
         file.let_go()
     return Grammar(
-        findings=findings,
         sentences=(),
         post_conditions=sum(len(file.sentences) for file in accepted),
         escaping=tuple(ours),

@@ -13,7 +13,7 @@ from headwater.checks.reading import Grammar
 from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import FilesError, HeadwaterError, TargetError
 from headwater.model import Finding, MigrationFolder, Notify, Target, ignore
-from headwater.postgres.connect import Connection, connect
+from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.translate import translated
 from headwater.schema.diff import compare, unmanaged_schemas
 from headwater.schema.reparse import reparsed
@@ -84,21 +84,47 @@ def snapshot_of(connection: Connection, settings: Settings) -> Snapshot:
         return read_snapshot(connection, history_table=settings.history)
 
 
+def snapshot_at(database: Target, settings: Settings) -> Snapshot:
+    """Connect to a database, and read its catalogue."""
+    with connect(database, purpose="verify") as connection:
+        return snapshot_of(connection, settings)
+
+
+def prepare_to_ask(connection: Connection, settings: Settings) -> None:
+    """Pin a session, and let nothing write in it: a query may call a function that does."""
+    with translated("preparing the session"):
+        pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
+        connection.execute("SET default_transaction_read_only = on")
+
+
+def differences(
+    expected: Snapshot,
+    actual: Snapshot,
+    *,
+    schemas: Sequence[str],
+    scratch: Callable[[], Target],
+) -> tuple[Change, ...]:
+    """Compare two snapshots, but for expressions that are the same once they are parsed again.
+
+    `scratch` gives a database in which they can be; it is asked for when something differs.
+    """
+    changes = compare(expected, actual, schemas=schemas)
+    if not changes:
+        return ()
+    with connect(scratch(), purpose="verify") as built, translated("comparing expressions"):
+        return reparsed(built, changes, expected)
+
+
 def drift_between(
     expected: Snapshot, actual: Snapshot, *, scratch: Callable[[], Target], settings: Settings
 ) -> CheckLine:
     """Compare what the files build with what the target is.
 
-    `scratch` gives a database that they have built, to parse expressions in; it is asked for when
-    something differs.
+    `scratch` gives a database that they have built.
     """
     schemas = settings.schemas
-    changes = compare(expected, actual, schemas=schemas)
-    if changes:
-        with connect(scratch(), purpose="verify") as built, translated("comparing expressions"):
-            changes = reparsed(built, changes, expected)
     return drift_line(
-        changes,
+        differences(expected, actual, schemas=schemas, scratch=scratch),
         unmanaged=unmanaged_schemas(expected, actual, schemas),
         unreadable=expected.unreadable | actual.unreadable,
     )

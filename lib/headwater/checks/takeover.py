@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 from headwater.checks.building import workshop
-from headwater.checks.reading import grammar_of
+from headwater.checks.reading import grammar_of_accepted
 from headwater.checks.rebuilding import (
     drift_between,
     failure_line,
@@ -95,7 +95,7 @@ class _Case:
                 self.connection,
                 self.target,
                 self.settings,
-                grammar_of([file.migration for file in files]),
+                grammar_of_accepted(files),
                 self.notify,
             ),
             doing,

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from headwater.checks.rebuilding import apply_files, snapshot_of
+from headwater.checks.rebuilding import apply_files, differences, snapshot_at
 from headwater.errors import HeadwaterError, TargetError
 from headwater.files.down import DOWN
 from headwater.model import Finding, MigrationFolder, Target
-from headwater.postgres.connect import connect
-from headwater.postgres.translate import translated
-from headwater.schema.diff import compare, unmanaged_schemas
-from headwater.schema.reparse import reparsed
+from headwater.schema.diff import unmanaged_schemas
 from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
 from headwater.verdicts import Change, ChangeKind
@@ -55,14 +52,9 @@ def prove_undo(  # noqa: PLR0913, PLR0917 - a database, the files, and what was 
 
 def _differences(database: Target, expected: Snapshot, settings: Settings) -> tuple[Change, ...]:
     """Compare everything: a schema that stays behind is nobody's, and counts all the same."""
-    with connect(database, purpose="verify") as connection:
-        actual = snapshot_of(connection, settings)
-        schemas = (*settings.schemas, *unmanaged_schemas(expected, actual, settings.schemas))
-        changes = compare(expected, actual, schemas=schemas)
-        if not changes:
-            return ()
-        with translated("comparing expressions"):
-            return reparsed(connection, changes, expected)
+    actual = snapshot_at(database, settings)
+    schemas = (*settings.schemas, *unmanaged_schemas(expected, actual, settings.schemas))
+    return differences(expected, actual, schemas=schemas, scratch=lambda: database)
 
 
 _LEFT = {

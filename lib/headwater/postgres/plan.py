@@ -234,8 +234,7 @@ def order_of_history(rows: Iterable[Applied]) -> tuple[str, ...]:
 def newest_first(plan: Plan) -> tuple[Entry, ...]:
     """Give what is applied in the order of undoing: what was begun, then the last one first."""
     entries = {entry.version: entry for entry in plan.entries}
-    rows = [entry.applied for entry in plan.entries if entry.applied]
-    backwards = [entries[version] for version in reversed(order_of_history(rows))]
+    backwards = [entries[version] for version in reversed(order_of_history(plan.applied))]
     return tuple(sorted(backwards, key=lambda entry: entry.state is not State.HALF_UNDONE))
 
 

@@ -15,7 +15,6 @@ import psycopg
 
 from headwater.errors import FilesError, TargetError
 from headwater.model import (
-    Applied,
     Migrated,
     Migration,
     MigrationFolder,
@@ -75,11 +74,7 @@ def status(target: Target, folder: MigrationFolder, settings: Settings) -> Plan:
         plan = plan_for(connection, folder, settings)
         protected = protection(connection, target)
         notes = (*plan.notes, protected) if protected else plan.notes
-        return replace(plan, notes=notes, schema=look(connection, settings, _applied(plan)))
-
-
-def _applied(plan: Plan) -> tuple[Applied, ...]:
-    return tuple(entry.applied for entry in plan.entries if entry.applied)
+        return replace(plan, notes=notes, schema=look(connection, settings, plan.applied))
 
 
 def pending(target: Target, folder: MigrationFolder, settings: Settings) -> tuple[str, ...]:

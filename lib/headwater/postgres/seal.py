@@ -14,13 +14,13 @@ from psycopg import sql
 from headwater.errors import HeadwaterError
 from headwater.model import Applied, Schema
 from headwater.postgres import history
-from headwater.postgres.connect import Connection
+from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.plan import order_of_history
 from headwater.schema.fingerprint import fingerprint, prefix
 from headwater.settings import Settings
 
 # A file's locks may be held meanwhile, and status answers at once: nobody is waited for.
-_IMPATIENT = "SET LOCAL lock_timeout = '100ms'; SET LOCAL search_path = ''"
+_IMPATIENT = "SET LOCAL lock_timeout = '100ms'"
 
 _NEWEST = sql.SQL(
     "UPDATE {history} SET fingerprint = {found} WHERE version = (SELECT version FROM {history} "
@@ -35,7 +35,7 @@ def fingerprint_of(connection: Connection, settings: Settings) -> str | None:
     """
     with suppress(psycopg.Error, HeadwaterError), connection.transaction(force_rollback=True):
         connection.execute(_IMPATIENT)
-        return _fingerprint(connection, settings)
+        return fingerprint(connection, history_table=settings.history, schemas=settings.schemas)
     return None
 
 
@@ -45,7 +45,7 @@ def seal(connection: Connection, settings: Settings) -> None:
     Where it cannot be had it is unknown from now on: the one that stands there is of another
     schema. Where the role may not change a record, that one stays.
     """
-    with suppress(psycopg.Error), connection.transaction():
+    with suppress(psycopg.Error), only_catalog_names(connection):
         found = fingerprint_of(connection, settings)
         connection.execute(
             _NEWEST.format(history=history.table(settings), found=sql.Literal(found))
@@ -65,7 +65,3 @@ def look(connection: Connection, settings: Settings, rows: tuple[Applied, ...]) 
     if found is None:
         return Schema.UNKNOWN
     return Schema.AS_MIGRATED if found == noted else Schema.TOUCHED
-
-
-def _fingerprint(connection: Connection, settings: Settings) -> str:
-    return fingerprint(connection, history_table=settings.history, schemas=settings.schemas)

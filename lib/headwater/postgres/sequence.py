@@ -65,9 +65,8 @@ def _when_to_seal(
     """
     from headwater.postgres.seal import look
 
-    rows = tuple(entry.applied for entry in plan.entries if entry.applied)
     begun = time.monotonic()
-    if look(connection, settings, rows) is Schema.TOUCHED:
+    if look(connection, settings, plan.applied) is Schema.TOUCHED:
         notify(Said(message="the schema was touched by hand since: invoke verify says where"))
         return False, False
     soon = time.monotonic() - begun < _SOON_S

@@ -79,7 +79,7 @@ def keys_of(
     """
     with translated("asking for templates"):
         [(version, user, session)] = connection.execute(_SERVER).fetchall()
-        [(roles, members)] = connection.execute(_ROLES).fetchall()
+        roles, members = roles_of(connection)
         makes_some = any("extension" in migration.text.lower() for migration in migrations)
         extensions = connection.execute(_EXTENSIONS).fetchall() if makes_some else []
     forms = [option.as_string(None) for option in locale]
@@ -87,7 +87,7 @@ def keys_of(
     keys = []
     for migration in migrations:
         texts = [migration.text, migration.verify or "", migration.down or ""]
-        named = _named("\n".join(texts), roles or (), members or (), extensions)
+        named = _named("\n".join(texts), roles, members, extensions)
         key = _digest([key, migration.version, migration.checksum, *texts[1:], named])
         keys.append(key)
     return tuple(keys)
@@ -117,11 +117,13 @@ def _named(
     ]
 
 
-def roles_of(connection: Connection) -> object:
+def roles_of(
+    connection: Connection,
+) -> tuple[Sequence[dict[str, object]], Sequence[Sequence[str]]]:
     """Give all roles with their memberships: what a check says of rights follows from them."""
     with translated("asking for roles"):
         [(roles, members)] = connection.execute(_ROLES).fetchall()
-    return [roles, members]
+    return roles or (), members or ()
 
 
 def _is_named(name: str, words: set[str]) -> bool:

@@ -140,8 +140,7 @@ def migrated_lines(outcome: Migrated) -> Iterator[Line]:
 
 
 def _nothing_to_do(plan: Plan) -> Line:
-    applied = sum(entry.applied is not None for entry in plan.entries)
-    return Line(f"nothing to do: {plural(applied, 'migration')} applied", "green")
+    return Line(f"nothing to do: {plural(len(plan.applied), 'migration')} applied", "green")
 
 
 def _preview_lines(previews: Sequence[Preview]) -> Iterator[Line]:
@@ -283,13 +282,12 @@ def status_lines(plan: Plan) -> Iterator[Line]:
         yield from finding_lines(problem)
     for note in plan.notes:
         yield Line(note, "bold yellow" if note.startswith("WARNING") else "dim")
-    if plan.schema is Schema.UNKNOWN and any(entry.applied for entry in plan.entries):
+    if plan.schema is Schema.UNKNOWN and plan.applied:
         yield Line("no fingerprint to compare the schema with: invoke verify looks", "dim")
     if plan.schema is Schema.TOUCHED:
         yield Line("the schema was touched by hand since: invoke verify says where", "yellow")
-    applied = sum(entry.applied is not None for entry in plan.entries)
     problems = f", {plural(len(plan.problems), 'problem')}" if plan.problems else ""
-    yield Line(f"{applied} applied, {len(plan.steps)} pending{problems}", "bold")
+    yield Line(f"{len(plan.applied)} applied, {len(plan.steps)} pending{problems}", "bold")
 
 
 def _applied_text(entry: Entry) -> str:

@@ -21,9 +21,15 @@ from psycopg.rows import scalar_row
 from headwater.schema.column import Column
 from headwater.schema.diff import ALWAYS, ONLY_IF_BUILT
 from headwater.schema.pins import pin
-from headwater.schema.queries import Query, built_in, in_use, queries
+from headwater.schema.queries import Query, queries
 from headwater.schema.scope import Shape
-from headwater.schema.snapshot import catalog_columns, read_scope
+from headwater.schema.snapshot import (
+    Plan,
+    asked,
+    catalog_columns,
+    catalogs_in_use,
+    read_scope,
+)
 
 _RULE: Final = 1
 
@@ -49,20 +55,15 @@ def fingerprint(
             replace(column, readable=column.public) for column in catalog_columns(connection)
         )
         scope = read_scope(connection, history_table)
-        used = connection.cursor(row_factory=scalar_row).execute(in_use(columns), prepare=False)
-        plan = _plan(columns, scope.shape, frozenset(used.fetchall()))
+        plan = _plan(columns, scope.shape, catalogs_in_use(connection, columns))
         counted = {"schemas": sorted({*ALWAYS, *schemas}), "apart": sorted(ONLY_IF_BUILT)}
-        parameters = {**scope.parameters, **counted}
-        cursors = [connection.cursor(row_factory=scalar_row) for _ in plan]
-        with connection.pipeline():
-            for (_, text), cursor in zip(plan, cursors, strict=True):
-                cursor.execute(text, parameters, prepare=False)
-            hashes = [
-                f"{query.catalog} {' '.join(query.columns)} {found}"
-                for (query, _), cursor in zip(plan, cursors, strict=True)
-                for found in cursor.fetchall()
-                if found is not None
-            ]
+        hashes = [
+            f"{query.catalog} {' '.join(query.columns)} {found}"
+            for query, [found] in asked(
+                connection, plan, {**scope.parameters, **counted}, scalar_row
+            )
+            if found is not None
+        ]
     whole = hashlib.sha256("\n".join([*sorted(schemas), *sorted(hashes)]).encode()).hexdigest()
     return f"{prefix(connection)}{whole}"
 
@@ -73,11 +74,8 @@ def prefix(connection: psycopg.Connection[Any]) -> str:
 
 
 @lru_cache(maxsize=4)
-def _plan(
-    columns: tuple[Column, ...], shape: Shape, used: frozenset[str]
-) -> tuple[tuple[Query, bytes], ...]:
-    plan = [*queries(columns, shape, used), built_in(columns, shape)]
-    return tuple((query, _hashed(query).as_bytes(None)) for query in plan)
+def _plan(columns: tuple[Column, ...], shape: Shape, used: frozenset[str]) -> Plan:
+    return tuple((query, _hashed(query).as_bytes(None)) for query in queries(columns, shape, used))
 
 
 def _hashed(query: Query) -> sql.Composed:

@@ -34,13 +34,14 @@ class Query:
     text: sql.Composed
 
 
-def queries(columns: Iterable[Column], shape: Shape, used: Collection[str]) -> list[Query]:
-    """Give the query of each catalogue in `used`."""
-    return [
+def queries(columns: Sequence[Column], shape: Shape, used: Collection[str]) -> list[Query]:
+    """Give the query of each catalogue in `used`, and that of what initdb made."""
+    its_own = [
         _query(catalog, its_columns, shape)
         for catalog, its_columns in by_catalog(columns).items()
         if catalog in used
     ]
+    return [*its_own, _built_in(columns, shape)]
 
 
 def in_use(columns: Iterable[Column]) -> sql.Composed:
@@ -266,7 +267,7 @@ _NEVER_BUILT_IN: Final = frozenset(
 """initdb makes none of these: leaving them out spares the planner their joins."""
 
 
-def built_in(columns: Iterable[Column], shape: Shape) -> Query:
+def _built_in(columns: Iterable[Column], shape: Shape) -> Query:
     """Give the query for grants on built-in objects that are not those which initdb made."""
     parts = [
         _granted_since(catalog, its_columns, column, shape)

@@ -9,21 +9,21 @@ same schema. Only SELECTs: it works on a standby and with a role that may create
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 import psycopg
 from psycopg.pq import TransactionStatus
-from psycopg.rows import class_row, dict_row, scalar_row, tuple_row
+from psycopg.rows import RowFactory, class_row, dict_row, scalar_row, tuple_row
 
 from headwater.errors import TargetError
 from headwater.schema.catalog import IDENTITY, CatalogObject, Facts, Row, Snapshot
 from headwater.schema.column import Column
 from headwater.schema.left_out import CATALOGS
 from headwater.schema.pins import pin
-from headwater.schema.queries import Query, built_in, by_catalog, in_use, is_read, queries
+from headwater.schema.queries import Query, by_catalog, in_use, is_read, queries
 from headwater.schema.scope import Scope, Shape
 
 __all__ = ["CatalogObject", "Snapshot", "read_snapshot"]
@@ -95,30 +95,51 @@ def _read_facts(
     connection: psycopg.Connection[Any], columns: Sequence[Column], scope: Scope
 ) -> Iterator[tuple[str, Facts]]:
     """Read every catalogue that holds anything, all in one round trip, keyed by identity."""
+    plan = _plan(tuple(columns), scope.shape, catalogs_in_use(connection, columns))
+    for query, rows in asked(connection, plan, scope.parameters, tuple_row):
+        yield query.catalog, _facts(query, rows)
+
+
+def catalogs_in_use(
+    connection: psycopg.Connection[Any], columns: Sequence[Column]
+) -> frozenset[str]:
+    """Ask which catalogues hold anything that initdb did not make."""
     used = connection.cursor(row_factory=scalar_row).execute(in_use(columns), prepare=False)
-    plan = _plan(tuple(columns), scope.shape, frozenset(used.fetchall()))
-    cursors = [connection.cursor(row_factory=tuple_row) for _ in plan]
+    return frozenset(used.fetchall())
+
+
+def asked(
+    connection: psycopg.Connection[Any],
+    plan: Plan,
+    parameters: Mapping[str, object],
+    row_factory: RowFactory[Any],
+) -> Iterator[tuple[Query, list[Any]]]:
+    """Send every query of a plan in one round trip; give each with its rows."""
+    cursors = [connection.cursor(row_factory=row_factory) for _ in plan]
     with connection.pipeline():
         for (_, text), cursor in zip(plan, cursors, strict=True):
-            cursor.execute(text, scope.parameters, prepare=False)
+            cursor.execute(text, parameters, prepare=False)
         for (query, _), cursor in zip(plan, cursors, strict=True):
-            yield query.catalog, _facts(query, cursor.fetchall())
+            yield query, cursor.fetchall()
+
+
+Plan = tuple[tuple[Query, bytes], ...]
+"""Queries with the texts that are sent for them."""
 
 
 @lru_cache(maxsize=8)
-def _plan(
-    columns: tuple[Column, ...], shape: Shape, used: frozenset[str]
-) -> tuple[tuple[Query, bytes], ...]:
+def _plan(columns: tuple[Column, ...], shape: Shape, used: frozenset[str]) -> Plan:
     """Put the queries together; two databases of one server mostly need the same ones."""
-    plan = [*queries(columns, shape, used), built_in(columns, shape)]
-    return tuple((query, query.text.as_bytes(None)) for query in plan)
+    return tuple((query, query.text.as_bytes(None)) for query in queries(columns, shape, used))
 
 
 def _facts(query: Query, rows: Sequence[Row]) -> Facts:
     found = {row[IDENTITY] or "": row for row in rows}
     if len(found) != len(rows) or "" in found:
         raise _ambiguous(query.catalog, rows)
-    return Facts(catalog=query.catalog, columns=query.columns, rows=found)
+    # A catalogue that all databases share may be asked only for what another one holds: without
+    # rows it is as if it had not been asked.
+    return Facts(catalog=query.catalog, columns=query.columns if found else (), rows=found)
 
 
 def _ambiguous(catalog: str, rows: Sequence[Row]) -> TargetError:
