@@ -27,9 +27,23 @@ class Severity(StrEnum):
         return list(Severity).index(self)
 
 
+class Layer(StrEnum):
+    """Which layer of lint found something: by reading, by running, by looking at what is there."""
+
+    TEXT = "text"
+    TRACE = "trace"
+    CATALOGUE = "catalogue"
+    LIVE = "live"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something wrong, at a place, with advice. `line` and `column` count from 1; 0 is unknown."""
+    """Something wrong, at a place, with advice. `line` and `column` count from 1; 0 is unknown.
+
+    A finding of lint says more: where the statement ends (`end_column` is behind its last
+    character), what was `measured`, `why` it matters, which page tells of its rule, which layer
+    found it, and which relation (`kb.documents`) it is about, where it is about one.
+    """
 
     rule: str
     message: str
@@ -40,6 +54,13 @@ class Finding:
     hint: str = ""
     source: str = ""
     """The line of the file that it is about, when showing it helps."""
+    end_line: int = 0
+    end_column: int = 0
+    why: str = ""
+    measured: str = ""
+    page: str = ""
+    layer: Layer = Layer.TEXT
+    relation: str = ""
 
 
 # --- words ------------------------------------------------------------------------------------

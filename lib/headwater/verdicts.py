@@ -5,11 +5,12 @@ Apart from `model`, because most runs have no use for them, and making a class t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from headwater.model import Finding, Severity, State
+from headwater.model import Finding, LockMode, Severity, State
 
 # --- schema -----------------------------------------------------------------------------------
 
@@ -194,6 +195,111 @@ class Verification:
         return 2 if Outcome.IMPOSSIBLE in outcomes else 0
 
 
+# --- lint -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect:
+    """What one statement did to one relation that was there before its file.
+
+    `lock` is the strongest that the statement took anew; `target` says that the statement is about
+    this relation, and did not reach it by a reference or a cascade.
+    """
+
+    relation: str
+    kind: str
+    """In words: `table`, `materialized view` …"""
+    lock: LockMode | None = None
+    target: bool = True
+    rewrite: str = ""
+    """Why it was written anew (`column type`, `default` …); empty where it was not."""
+    scans: int = 0
+    """How often all of it was read."""
+    builds: tuple[str, ...] = ()
+    """The indexes of it that were built, or built anew."""
+    rows: int = 0
+    """How many rows were inserted, updated or deleted."""
+
+    @property
+    def works(self) -> bool:
+        """Say whether the time that it takes grows with the table."""
+        return bool(self.rewrite or self.scans or self.builds or self.rows)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gone:
+    """An object that a statement dropped; `cascade` says that the statement did not name it."""
+
+    kind: str
+    identity: str
+    cascade: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TracedStatement:
+    """What running one statement on a scratch database has shown; `number` counts from 1."""
+
+    number: int
+    line: int
+    text: str
+    """Its first line."""
+    effects: tuple[Effect, ...] = ()
+    gone: tuple[Gone, ...] = ()
+    hidden: tuple[str, ...] = ()
+    """What a DO block or a function did (`ALTER TABLE kb.tags`), and the text does not say."""
+    settings: tuple[str, ...] = ()
+    """Settings of the session that it left changed."""
+    held: tuple[str, ...] = ()
+    """Relations that are blocked meanwhile by what ran before it in the same transaction."""
+    skipped: str = ""
+    """Why it was not run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traced:
+    """What running one file has shown, statement by statement.
+
+    `unfinished` names constraints that were left NOT VALID and indexes that were left invalid;
+    `notes` say which signals there were not; `error` why the file does not run.
+    """
+
+    version: str
+    transactional: bool
+    statements: tuple[TracedStatement, ...] = ()
+    unfinished: tuple[str, ...] = ()
+    changes: tuple[Change, ...] = ()
+    """What the file did to the schema."""
+    notes: tuple[str, ...] = ()
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weight:
+    """How much there is of a table: rows as the planner knows them, bytes, writes since then."""
+
+    rows: int
+    heap_bytes: int
+    index_bytes: int
+    writes: int = 0
+    """Rows inserted, updated and deleted since the server began to count."""
+
+    @property
+    def bytes(self) -> int:
+        """Give the size of the table with its indexes."""
+        return self.heap_bytes + self.index_bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weights:
+    """What was measured of the tables of a database (`kb.documents` -> weight), and when."""
+
+    tables: Mapping[str, Weight]
+    source: str
+    """Which database, or which file of statistics."""
+    version: int
+    """The major version of its server."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Linted:
     """What lint found in how many files; `notes` say what could not be looked at."""
@@ -201,6 +307,8 @@ class Linted:
     findings: tuple[Finding, ...]
     files: int
     notes: tuple[str, ...] = ()
+    traces: tuple[Traced, ...] = ()
+    weights: Weights | None = None
 
     def exit_code(self, fail_on: Severity) -> int:
         """Give 1 when a finding is at or above a severity, else 0."""

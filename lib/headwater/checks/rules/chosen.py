@@ -1,113 +1,13 @@
-"""The rules of lint, each one object: what, why, what to write instead.
+"""Rules of squawk, chosen one by one.
 
-Two families so far: what `migrate` itself refuses (always an error), and rules of squawk, chosen
-one by one: its default set grows from week to week, and some of its rules contradict how Headwater
-runs files (it sets the timeouts itself, and begins the transaction).
+Its default set grows from week to week, and some of its rules contradict how Headwater runs files
+(it sets the timeouts itself, and begins the transaction).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from headwater.checks.rules.rule import Rule
 from headwater.model import Severity
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule. `bad` and `good` are whole files: the tests run lint on both."""
-
-    id: str
-    severity: Severity
-    why: str
-    instead: str
-    bad: str
-    good: str
-    squawk: bool = False
-    """True when squawk finds it, under the same name."""
-
-
-REFUSED = (
-    Rule(
-        id="syntax",
-        severity=Severity.ERROR,
-        why="PostgreSQL's grammar does not accept it, so migrate does not begin.",
-        instead="mend the text at the caret",
-        bad="create tabel app.t (i int);",
-        good="create table app.t (i bigint);",
-    ),
-    Rule(
-        id="empty",
-        severity=Severity.ERROR,
-        why="A file without a statement is mostly one that was not saved.",
-        instead="write it, or delete the file",
-        bad="-- to do\n",
-        good="select 1;",
-    ),
-    Rule(
-        id="transaction-control",
-        severity=Severity.ERROR,
-        why="A COMMIT inside the file ends the transaction that makes it all or nothing.",
-        instead="remove it; Headwater begins and commits",
-        bad="begin; create table app.t (i bigint); commit;",
-        good="create table app.t (i bigint);",
-    ),
-    Rule(
-        id="copy-stdin",
-        severity=Severity.ERROR,
-        why="Only psql can send its data.",
-        instead="write INSERT statements (pg_dump --inserts)",
-        bad="copy app.t from stdin;\n1\n2\n\\.\n",
-        good="insert into app.t values (1);",
-    ),
-    Rule(
-        id="copy-stdout",
-        severity=Severity.ERROR,
-        why="Nobody receives the data.",
-        instead="remove it",
-        bad="copy app.t to stdout;",
-        good="select 1;",
-    ),
-    Rule(
-        id="no-transaction",
-        severity=Severity.ERROR,
-        why="PostgreSQL refuses the statement inside a transaction.",
-        instead="give it a file of its own that begins with: -- headwater: no-transaction",
-        bad="create index concurrently i on app.t (a);",
-        good="-- headwater: no-transaction\ncreate index concurrently i on app.t (a);",
-    ),
-    Rule(
-        id="concurrently-if-not-exists",
-        severity=Severity.ERROR,
-        why="The invalid index that a failed CONCURRENTLY leaves would pass for a finished one.",
-        instead="remove IF NOT EXISTS",
-        bad="-- headwater: no-transaction\ncreate index concurrently if not exists i on app.t (a);",
-        good="-- headwater: no-transaction\ncreate index concurrently i on app.t (a);",
-    ),
-    Rule(
-        id="reading-changed",
-        severity=Severity.ERROR,
-        why="A file without a transaction is sent in parts, which were read before it was set.",
-        instead="put it into a file that runs in a transaction",
-        bad="-- headwater: no-transaction\nset standard_conforming_strings = off;\nvacuum;",
-        good="-- headwater: no-transaction\nset client_encoding = 'UTF8';\nvacuum;",
-    ),
-    Rule(
-        id="directive",
-        severity=Severity.ERROR,
-        why="A directive that is mistyped or misplaced is only a comment.",
-        instead="docs/migration-files.md lists the directives",
-        bad="-- headwater: no-transactions\nselect 1;",
-        good="-- headwater: lock-timeout 5s\nselect 1;",
-    ),
-    Rule(
-        id="foreign-directive",
-        severity=Severity.ERROR,
-        why="Another tool's directive is only a comment here.",
-        instead="write: -- headwater: no-transaction, or move the undo into VERSION.down.sql",
-        bad="-- +goose NO TRANSACTION\nselect 1;",
-        good="-- headwater: no-transaction\nvacuum;",
-    ),
-)
 
 CHOSEN_OF_SQUAWK = (
     Rule(
@@ -237,24 +137,3 @@ CHOSEN_OF_SQUAWK = (
         squawk=True,
     ),
 )
-
-NOT_REPEATABLE = Rule(
-    id="not-repeatable",
-    severity=Severity.WARNING,
-    why="It stays when reset drops the schemas, and the file fails on it the next time.",
-    instead="IF NOT EXISTS, DROP … IF EXISTS above it, or a DO block that looks first",
-    bad="create publication changes;",
-    good="drop publication if exists changes;\ncreate publication changes;",
-)
-
-UNUSED_ALLOW = Rule(
-    id="unused-allow",
-    severity=Severity.WARNING,
-    why="It allows what is not there: the statement changed, or the rule is misspelt.",
-    instead="remove the directive",
-    bad="-- headwater: allow ban-drop-table because it was never used\nselect 1;",
-    good="-- headwater: allow ban-drop-table because it was never used\ndrop table app.t;",
-)
-
-RULES = (*REFUSED, *CHOSEN_OF_SQUAWK, NOT_REPEATABLE, UNUSED_ALLOW)
-BY_ID = {rule.id: rule for rule in RULES}
