@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from headwater.model import LockMode
@@ -114,13 +114,19 @@ def probe(connection: Connection) -> Probe:
     """Look at everything; inside the transaction whose statement is looked at."""
     with only_catalog_names(connection):
         locks = strongest(connection.execute(_LOCKS).fetchall())
-        noted = connection.execute(_NOTES).fetchone()
-        return Probe(
+        return replace(
+            only_notes(connection),
             relations=_relations(connection),
             locks=locks,
             counts=_counts(connection),
-            notes=[json.loads(line) for line in (noted[0] or "" if noted else "").splitlines()],
         )
+
+
+def only_notes(connection: Connection) -> Probe:
+    """Give what the event triggers have noted, and look at nothing else."""
+    row = connection.execute(_NOTES).fetchone()
+    notes = (row[0] or "" if row else "").splitlines()
+    return Probe(relations={}, locks={}, counts={}, notes=[json.loads(line) for line in notes])
 
 
 def strongest(rows: Sequence[tuple[Any, ...]]) -> dict[int, LockMode]:

@@ -36,6 +36,7 @@ from headwater.postgres.probe import (
     Probe,
     Relation,
     counts,
+    only_notes,
     probe,
     relations,
     session_settings,
@@ -90,7 +91,8 @@ def trace(database: Target, file: Accepted, settings: Settings, *, together: boo
     """
     with connect(database, purpose="trace") as connection:
         pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
-        return _Run(connection=connection, file=file, together=together).traced()
+        run = _Run(connection=connection, file=file, bookkeeping=settings, together=together)
+        return run.traced()
 
 
 def install(connection: Connection) -> bool:
@@ -108,10 +110,13 @@ class _Run:
 
     connection: Connection
     file: Accepted
+    bookkeeping: Settings
+    """Which tables are Headwater's own."""
     together: bool
     old: Mapping[int, Relation] = field(init=False)
     """What was there before the file."""
     now: Mapping[int, Relation] = field(init=False)
+    settings: Mapping[str, str] = field(init=False)
     triggers: bool = field(init=False)
     known: int = 0
     """How many notes of the triggers were told; they stay while the transaction does."""
@@ -121,7 +126,9 @@ class _Run:
     def traced(self) -> Traced:
         """Run every statement, and give what was seen up to an error."""
         self.triggers = install(self.connection)
-        self.old = self.now = relations(self.connection)
+        self.now = relations(self.connection)
+        self.old = {oid: each for oid, each in self.now.items() if not self._is_history(each)}
+        self.settings = session_settings(self.connection)
         before = unfinished(self.connection)
         traced = list[TracedStatement]()
         error = ""
@@ -144,6 +151,10 @@ class _Run:
             error=error,
         )
 
+    def _is_history(self, relation: Relation) -> bool:
+        tables = (self.bookkeeping.history_table, f"{self.bookkeeping.history_table}_steps")
+        return relation.schema == self.bookkeeping.history_schema and (relation.bare_name in tables)
+
     def _told(self, error: psycopg.Error, index: int) -> str:
         name = f"{self.file.migration.version}.sql"
         if index < len(self.file.script.statements):
@@ -163,18 +174,18 @@ class _Run:
             return replace(
                 told, skipped=f"{beyond} reaches beyond the database: it is not run here"
             )
-        settings = session_settings(self.connection)
         if needs_no_transaction(statement) and not self.file.migration.transactional:
             told = self._outside(told, statement)
         else:
             told = self._inside(told, statement)
-        return replace(told, settings=self._left(settings))
+        return replace(told, settings=self._left())
 
-    def _left(self, before: Mapping[str, str]) -> tuple[str, ...]:
-        """Name the settings that another one would find changed."""
+    def _left(self) -> tuple[str, ...]:
+        """Name the settings that the next statement finds changed."""
         if self.together:
             return ()  # those that are only for the transaction cannot be told from the others
-        after = session_settings(self.connection)
+        before, after = self.settings, session_settings(self.connection)
+        self.settings = after
         names = sorted(before.keys() | after.keys())
         return tuple(name for name in names if before.get(name) != after.get(name))
 
@@ -183,10 +194,12 @@ class _Run:
         if not self.together:
             self.connection.execute("BEGIN")
             self.known = 0
-        before = counts(self.connection)
+        # Where nothing was there before the file, nobody waits: only the triggers tell anything.
+        new = self.triggers and not self.old
+        before = {} if new else counts(self.connection)
         with self._sparing_scans() if statement.kind in _PLANNED else nullcontext():
             self.connection.execute(statement.text.encode())
-        seen = probe(self.connection)
+        seen = only_notes(self.connection) if new else probe(self.connection)
         if not self.together:
             self.connection.execute("COMMIT")
         return self._judged(told, statement, before, seen)
