@@ -116,7 +116,7 @@ class _Tracer:
                     failures.append(_failure(self.files[count - 1], error))
                 else:
                     notes.append(
-                        f"nothing was run: what is applied does not build: {error.message}"
+                        f"nothing was run: what is there before does not build: {error.message}"
                     )
                 break
         return snapshots, Tracing(version=0, notes=tuple(notes), failures=tuple(failures))
