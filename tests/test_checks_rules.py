@@ -23,7 +23,7 @@ every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 
 @pytest.fixture(scope="module", autouse=True)
 def squawk_is_installed() -> None:
-    assert run_squawk(()).note == "", "these tests need squawk: pip install -e '.[dev]'"
+    assert run_squawk(()).notes == (), "these tests need squawk: pip install -e '.[dev]'"
 
 
 def linted(folder: Path, text: str) -> Linted:
