@@ -16,8 +16,9 @@ from psycopg.rows import class_row
 
 from headwater.checks.rules.catalogue import CATALOGUE
 from headwater.model import Finding, Severity
-from headwater.postgres.connect import Connection, only_catalog_names
+from headwater.postgres.connect import Connection
 from headwater.postgres.translate import translated
+from headwater.schema.pins import pin
 
 _RULES: Final = {rule.id: rule for rule in CATALOGUE}
 
@@ -53,8 +54,8 @@ class Fact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the statement stands that made a fact; numbers count from 1, and 0 is unknown."""
+class Span:
+    """Where the statement stands that made a fact, up to its end; numbers count from 1."""
 
     file: str
     line: int = 0
@@ -68,12 +69,13 @@ def catalogue_facts(
 ) -> frozenset[Fact]:
     """Ask what is questionable in some schemas (None: in all but the server's own).
 
-    One query, inside the transaction that is open, if any; the session stays as it was. Any role
-    may ask. Members of extensions and temporary objects are left out. Raises what `translated`
-    makes of a driver's error.
+    One query, inside the transaction that is open, if any; no setting and no lock is left of it.
+    Any role may ask. Members of extensions and temporary objects are left out. Raises what
+    `translated` makes of a driver's error.
     """
     names = {"schemas": None if schemas is None else list(schemas)}
-    with translated("looking at the catalogue"), only_catalog_names(connection):
+    with translated("looking at the catalogue"), connection.transaction(force_rollback=True):
+        pin(connection)
         cursor = connection.cursor(row_factory=class_row(Fact))
         return frozenset(cursor.execute(_query(), names, prepare=False))
 
@@ -100,7 +102,7 @@ def new_facts(before: Iterable[Fact], after: Iterable[Fact]) -> tuple[Fact, ...]
 def new_findings(
     before: Iterable[Fact],
     after: Iterable[Fact],
-    place_of: Callable[[Fact], Place],
+    place_of: Callable[[Fact], Span],
     *,
     version: int | None = None,
 ) -> tuple[Finding, ...]:
@@ -109,13 +111,11 @@ def new_findings(
     `place_of` knows the statements: it tries the `names` of the fact in their order. `version` is
     the server's major version, for the safe form. Findings come in order of file and line.
     """
-    found = [
-        _finding(fact, place_of(fact), version=version) for fact in new_facts(before, after)
-    ]
+    found = [_finding(fact, place_of(fact), version=version) for fact in new_facts(before, after)]
     return tuple(sorted(found, key=lambda f: (f.file, f.line, f.column, f.rule, f.message)))
 
 
-def _finding(fact: Fact, place: Place, *, version: int | None) -> Finding:
+def _finding(fact: Fact, place: Span, *, version: int | None) -> Finding:
     return _RULES[fact.rule].finding(
         file=place.file,
         line=place.line,

@@ -39,16 +39,35 @@ WITH RECURSIVE spaces AS MATERIALIZED (
            pg_catalog.format('%%I', x.relname) AS name,
            pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
            pg_catalog.pg_get_expr(i.indexprs, i.indrelid) AS expressions,
-           -- Which of two alike stays: a key, a constraint, what is unique, the older one.
+           -- Which of two alike stays: a key, a constraint, what is unique (and of NULL too), the
+           -- older one.
            ARRAY[i.indisprimary::pg_catalog.int4,
                  EXISTS (SELECT FROM pg_catalog.pg_constraint k
                           WHERE k.conindid = i.indexrelid
                             AND k.contype IN ('p', 'u'))::pg_catalog.int4,
-                 i.indisunique::pg_catalog.int4] AS worth
+                 i.indisunique::pg_catalog.int4, i.indnullsnotdistinct::pg_catalog.int4] AS worth
       FROM pg_catalog.pg_index i
       JOIN relations t ON t.oid = i.indrelid
       JOIN pg_catalog.pg_class x ON x.oid = i.indexrelid
       JOIN pg_catalog.pg_am a ON a.oid = x.relam
+), doubled AS MATERIALIZED (
+    SELECT DISTINCT ON (a.indexrelid)
+           a.indexrelid, a.indrelid, a.name, b.indexrelid AS other, b.name AS other_name
+      FROM indexes a
+      JOIN indexes b ON b.indrelid = a.indrelid AND b.indkey::pg_catalog.text = a.indkey::pg_catalog.text
+                    AND b.indnkeyatts = a.indnkeyatts AND b.amname = a.amname
+                    AND b.indclass::pg_catalog.text = a.indclass::pg_catalog.text
+                    AND b.indcollation::pg_catalog.text = a.indcollation::pg_catalog.text
+                    AND b.indoption::pg_catalog.text = a.indoption::pg_catalog.text
+     WHERE (b.worth > a.worth OR b.worth = a.worth AND b.indexrelid < a.indexrelid)
+       AND a.indisvalid AND NOT a.indisexclusion AND NOT a.indisreplident AND NOT a.relispartition
+       AND b.indisvalid AND NOT b.indisexclusion
+       AND b.predicate IS NOT DISTINCT FROM a.predicate
+       AND b.expressions IS NOT DISTINCT FROM a.expressions
+       AND (NOT a.indisunique
+            OR b.indisunique AND (b.indimmediate OR NOT a.indimmediate)
+               AND (b.indisprimary OR b.indnullsnotdistinct OR NOT a.indnullsnotdistinct))
+     ORDER BY a.indexrelid, b.worth DESC, b.indexrelid
 ), foreign_keys AS MATERIALIZED (
     SELECT f.oid, f.conrelid, f.confrelid, f.conkey, k.columns, k.narrow, t.name,
            f.confrelid::pg_catalog.regclass::pg_catalog.text AS target,
@@ -146,32 +165,12 @@ SELECT 'no-primary-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oi
 
 -- duplicate-index: told of the one that can go.
 UNION ALL
-SELECT 'duplicate-index', 'pg_catalog.pg_class'::pg_catalog.regclass, a.indexrelid, a.indrelid,
-       'pg_catalog.pg_class'::pg_catalog.regclass, b.indexrelid,
-       pg_catalog.format('index %%s of %%s does nothing that %%s does not', a.name, t.name, b.name),
-       NULL
-  FROM indexes a
-  JOIN relations t ON t.oid = a.indrelid
- CROSS JOIN LATERAL (
-        SELECT b.indexrelid, b.name
-          FROM indexes b
-         WHERE b.indrelid = a.indrelid AND b.indexrelid <> a.indexrelid
-           AND (b.worth > a.worth OR b.worth = a.worth AND b.indexrelid < a.indexrelid)
-           AND b.indisvalid AND NOT b.indisexclusion
-           AND b.amname = a.amname AND b.indnkeyatts = a.indnkeyatts
-           AND b.indkey::pg_catalog.text = a.indkey::pg_catalog.text
-           AND b.indclass::pg_catalog.text = a.indclass::pg_catalog.text
-           AND b.indcollation::pg_catalog.text = a.indcollation::pg_catalog.text
-           AND b.indoption::pg_catalog.text = a.indoption::pg_catalog.text
-           AND b.predicate IS NOT DISTINCT FROM a.predicate
-           AND b.expressions IS NOT DISTINCT FROM a.expressions
-           AND (NOT a.indisunique
-                OR b.indisunique AND (b.indimmediate OR NOT a.indimmediate)
-                   AND (b.indisprimary OR b.indnullsnotdistinct OR NOT a.indnullsnotdistinct))
-         ORDER BY b.worth DESC, b.indexrelid
-         LIMIT 1
-     ) b
- WHERE a.indisvalid AND NOT a.indisexclusion AND NOT a.indisreplident AND NOT a.relispartition
+SELECT 'duplicate-index', 'pg_catalog.pg_class'::pg_catalog.regclass, d.indexrelid, d.indrelid,
+       'pg_catalog.pg_class'::pg_catalog.regclass, d.other,
+       pg_catalog.format('index %%s of %%s does nothing that %%s does not',
+                         d.name, t.name, d.other_name), NULL
+  FROM doubled d
+  JOIN relations t ON t.oid = d.indrelid
 
 -- invalid-index: one of a partitioned table becomes valid with its last partition's.
 UNION ALL

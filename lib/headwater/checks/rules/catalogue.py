@@ -7,9 +7,11 @@ from typing import Final
 from headwater.checks.rules.rule import Rule
 from headwater.model import Layer, Severity
 
-_LOCKED_DOWN: Final = """\
+_TO_U: Final = "foreign key (u_id) references app.u (id)"
+_USER: Final = "(select current_setting('app.user', true))"
+_LOCKED_DOWN: Final = f"""\
 alter table app.t enable row level security;
-create policy own on app.t using (u_id = (select current_setting('app.user', true))::bigint);
+create policy own on app.t using (name = {_USER});
 """
 
 _KEYS: Final = (
@@ -18,10 +20,11 @@ _KEYS: Final = (
         severity=Severity.WARNING,
         why="Each delete in the other table, and each change of its key, reads all of this one.",
         instead="an index that begins with the columns of the key, in a file before it",
-        bad="alter table app.t add constraint f foreign key (u_id) references app.u (id);",
+        bad=f"alter table app.t add constraint f {_TO_U} not valid;",
         good=(
-            "create index t_u_id on app.t (u_id);\n"
-            "alter table app.t add constraint f foreign key (u_id) references app.u (id);"
+            "-- headwater: no-transaction\n"
+            "create index concurrently t_u_id on app.t (u_id);\n"
+            f"alter table app.t add constraint f {_TO_U} not valid;"
         ),
         layer=Layer.CATALOGUE,
     ),
@@ -30,19 +33,16 @@ _KEYS: Final = (
         severity=Severity.WARNING,
         why="A key that outgrows the column cannot be referred to any more.",
         instead="a column of the same type as the key it refers to",
-        setup="create index t_a on app.t (a, u_id);",
-        bad="alter table app.t add constraint f foreign key (a) references app.u (id);",
-        good=(
-            "create index t_u_id on app.t (u_id);\n"
-            "alter table app.t add constraint f foreign key (u_id) references app.u (id);"
-        ),
+        setup="create index t_b on app.t (b);",
+        bad="alter table app.t add constraint f foreign key (a) references app.u (id) not valid;",
+        good="alter table app.t add constraint f foreign key (b) references app.u (id) not valid;",
         layer=Layer.CATALOGUE,
     ),
     Rule(
         id="no-primary-key",
         severity=Severity.WARNING,
-        why="Nothing tells its rows apart: no foreign key can refer to one, and logical replication "
-        "refuses to change one.",
+        why="Nothing tells its rows apart: no foreign key can refer to one, and logical "
+        "replication refuses to change one.",
         instead="a primary key: id bigint generated always as identity primary key",
         bad="create table app.log (at timestamptz not null, line text not null);",
         good=(
@@ -66,12 +66,19 @@ _KEYS: Final = (
     Rule(
         id="narrow-sequence",
         severity=Severity.WARNING,
-        why="The sequence of a serial keeps its type when the column gets another one: inserts fail "
-        "where it ends.",
+        why="Inserts fail where the sequence ends: that of a serial stays as it was when its "
+        "column becomes bigint.",
         instead="ALTER SEQUENCE … AS bigint, too",
-        setup="create table app.s (id serial primary key);",
-        bad="alter table app.s alter column id type bigint;",
-        good="alter table app.s alter column id type bigint;\nalter sequence app.s_id_seq as bigint;",
+        bad=(
+            "create sequence app.s_id as integer;\n"
+            "create table app.s (id bigint primary key default nextval('app.s_id'));\n"
+            "alter sequence app.s_id owned by app.s.id;"
+        ),
+        good=(
+            "create sequence app.s_id as bigint;\n"
+            "create table app.s (id bigint primary key default nextval('app.s_id'));\n"
+            "alter sequence app.s_id owned by app.s.id;"
+        ),
         layer=Layer.CATALOGUE,
     ),
 )
@@ -82,8 +89,8 @@ _INDEXES: Final = (
         severity=Severity.WARNING,
         why="Each write keeps both, and no query gains by it.",
         instead="drop the one that is not needed: DROP INDEX CONCURRENTLY",
-        bad="create index t_a_again on app.t (a);",
-        good="create index t_a_b on app.t (a, b);",
+        bad="-- headwater: no-transaction\ncreate index concurrently t_a on app.t (a);",
+        good="-- headwater: no-transaction\ncreate index concurrently t_b on app.t (b);",
         layer=Layer.CATALOGUE,
     ),
     Rule(
@@ -98,8 +105,9 @@ _INDEXES: Final = (
         ),
         bad="create index p_a on only app.p (a);",
         good=(
+            "-- headwater: no-transaction\n"
             "create index p_a on only app.p (a);\n"
-            "create index p_1_a on app.p_1 (a);\n"
+            "create index concurrently p_1_a on app.p_1 (a);\n"
             "alter index app.p_a attach partition app.p_1_a;"
         ),
         layer=Layer.CATALOGUE,
@@ -152,9 +160,15 @@ _UNFINISHED: Final = (
         severity=Severity.ERROR,
         why="Every UPDATE and DELETE on it fails from now on.",
         instead="a primary key, or ALTER TABLE … REPLICA IDENTITY, before it is published",
-        setup="create table app.log (at timestamptz not null, line text not null);",
-        bad="create publication changes for table app.log;",
-        good="alter table app.log replica identity full;\ncreate publication changes for table app.log;",
+        setup=(
+            "create table app.log (at timestamptz not null, line text not null);\n"
+            "create publication changes for table app.t;"
+        ),
+        bad="alter publication changes add table app.log;",
+        good=(
+            "alter table app.log replica identity full;\n"
+            "alter publication changes add table app.log;"
+        ),
         layer=Layer.CATALOGUE,
     ),
     Rule(
@@ -204,7 +218,7 @@ _ROW_SECURITY: Final = (
         instead="(select current_setting('app.user', true)): null where it is not set, and no row",
         setup="alter table app.t enable row level security;",
         bad="create policy own on app.t using (name = (select current_setting('app.user')));",
-        good="create policy own on app.t using (name = (select current_setting('app.user', true)));",
+        good=f"create policy own on app.t using (name = {_USER});",
         layer=Layer.CATALOGUE,
     ),
     Rule(
@@ -214,7 +228,7 @@ _ROW_SECURITY: Final = (
         instead="a sub-select, which runs once a query: (select current_setting('app.user', true))",
         setup="alter table app.t enable row level security;",
         bad="create policy own on app.t using (name = current_setting('app.user', true));",
-        good="create policy own on app.t using (name = (select current_setting('app.user', true)));",
+        good=f"create policy own on app.t using (name = {_USER});",
         layer=Layer.CATALOGUE,
     ),
     Rule(
@@ -230,8 +244,9 @@ _ROW_SECURITY: Final = (
     Rule(
         id="partition-bypasses-rls",
         severity=Severity.WARNING,
-        why="Policies of a parent do not hold for who asks its partition by name, and somebody may.",
-        instead="no grants on partitions, or row security on each: a query on the parent needs neither",
+        why="Policies of a parent do not hold for who asks its partition by name.",
+        instead="no grants on partitions, which queries on the parent do not need; or row security "
+        "on each",
         setup=(
             "create table app.p (id bigint primary key, a bigint) partition by range (id);\n"
             "alter table app.p enable row level security;\n"
