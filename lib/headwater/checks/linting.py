@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from headwater.checks.folder import lock_findings
 from headwater.checks.repeatable import not_repeatable
 from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.checks.squawk import run_squawk
@@ -47,7 +48,11 @@ def lint(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Lint
     accepted, refused = check_all(migrations)
     _, refused_downs = check_all(_downs(migrations))
     squawked = run_squawk(accepted)
-    findings = [*folder.findings, *map(_with_hint, (*refused, *refused_downs))]
+    findings = [
+        *folder.findings,
+        *lock_findings(folder),
+        *map(_with_hint, (*refused, *refused_downs)),
+    ]
     for check in checks:
         findings += read_sentences(check.text, f"{CHECKS}/{check.path.name}").findings
     for file in accepted:
