@@ -8,6 +8,7 @@ those would lead it to another repository or another index than that of the fold
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -111,13 +112,12 @@ def _require_repository(root: Path, migrations: Path) -> None:
 
 def _no_repository(folder: Path) -> SettingsError:
     words = _words(_ask(folder, "rev-parse", "--show-toplevel"))
-    owned = "dubious ownership" in words
+    # Of a repository that belongs to another user git itself says what to type.
+    trust = re.search(r"git config --global --add safe\.directory .+", words)
     return SettingsError(
         f"git cannot be asked about {folder}",
         detail=words,
-        hint=f"git config --global --add safe.directory {folder}"
-        if owned
-        else "this needs a work tree of git: run it in a clone",
+        hint=trust[0] if trust else "this needs a work tree of git: run it in a clone",
     )
 
 
