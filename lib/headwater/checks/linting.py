@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from headwater.checks.allowing import without_allowed
+from headwater.checks.folder import lock_findings
 from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK, RULES
 from headwater.checks.rules.rule import told
 from headwater.checks.squawk import run_squawk
@@ -78,7 +79,8 @@ def read_texts(folder: MigrationFolder, versions: Iterable[str] | None = None) -
     checks = folder.checks if chosen is None else ()
     read = text_findings(migrations)
     _, refused_downs = check_all(_downs(migrations))
-    refused = [*folder.findings, *map(_told, (*read.refused, *refused_downs))]
+    found = (*folder.findings, *lock_findings(folder), *read.refused, *refused_downs)
+    refused = [_told(finding) for finding in found]
     for one in checks:
         refused += read_sentences(one.text, f"{CHECKS}/{one.path.name}").findings
     return Texts(
