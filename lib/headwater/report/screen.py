@@ -14,7 +14,16 @@ from typing import IO, TYPE_CHECKING, TextIO
 
 from headwater.errors import HeadwaterError
 from headwater.model import Target
-from headwater.report.forms import FORMS, Forms, Json, Line, error_json, error_lines, target_json
+from headwater.report.forms import (
+    FORMS,
+    Forms,
+    Json,
+    Line,
+    error_json,
+    error_lines,
+    folded,
+    target_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +48,10 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
     if is_terminal(stream):
         from rich.text import Text
 
+        screen = console(stderr=stderr)
         for line in lines:
-            console(stderr=stderr).print(Text(_shown(line.text, stream), style=line.style))
+            for text in folded(line, screen.width):
+                screen.print(Text(_shown(text, stream), style=line.style))
     else:
         stream.writelines(f"{_shown(line.text, stream)}\n" for line in lines)
         stream.flush()
