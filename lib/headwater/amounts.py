@@ -1,7 +1,7 @@
 """Amounts in the words of people: `48 M rows`, `41 GB`, `about 12 min`.
 
-Never more digits than anybody reads: two below ten of a unit, else whole ones. What is rounded up to
-the next unit is told in that unit (`1 M`, never `1000 k`).
+Never more digits than anybody reads: one of the fraction below ten of a unit, else none. What is
+rounded up to the next unit is told in that unit (`1 M`, never `1000 k`).
 """
 
 from __future__ import annotations

@@ -29,21 +29,16 @@ def gitlab(outcome: Linted, place: Place) -> str:
 
 def _issue(finding: Finding, fingerprint: str, place: Place) -> dict[str, Any]:
     return {
-        "description": finding.message,
+        # GitLab shows nothing else of it in a merge request, and that on one line.
+        "description": " ".join(" ".join([finding.message, *details(finding)]).split()),
         "check_name": finding.rule,
         "fingerprint": fingerprint,
         "severity": _SEVERITY[finding.severity],
-        "location": {"path": place.path(finding.file), "positions": _positions(finding)},
-        "content": {"body": "\n\n".join(details(finding))},
+        "location": {"path": place.path(finding.file), "lines": _lines(finding)},
     }
 
 
-def _positions(finding: Finding) -> dict[str, Any]:
-    """Give where a finding begins and ends; a place is a must, so what has none is on line 1."""
-    begin = {"line": finding.line or 1, "column": finding.column or 1}
-    if not finding.end_line:
-        return {"begin": begin}
-    return {
-        "begin": begin,
-        "end": {"line": finding.end_line, "column": finding.end_column or 1},
-    }
+def _lines(finding: Finding) -> dict[str, int]:
+    """Give the lines of a finding; a place is a must, so what has none is on line 1."""
+    begin = {"begin": finding.line or 1}
+    return begin | {"end": finding.end_line} if finding.end_line else begin

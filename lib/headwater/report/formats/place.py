@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from headwater.model import Finding, Severity
@@ -49,9 +49,9 @@ class Place:
     version: str = ""
     """Headwater's."""
     files: tuple[str, ...] = ()
-    """The files that were looked at, seen from the folder; those with findings need not be there."""
+    """The files that were looked at, seen from the folder; at least those without findings."""
     rules: tuple[RuleFacts, ...] = ()
-    """The rules that were asked; those of the findings need not be there."""
+    """The rules that were asked, as far as they are known beside those of the findings."""
     pages: str = ""
     """The URL below which the pages of the rules are, if there is one."""
 
@@ -68,12 +68,14 @@ class Place:
         return f"{self.pages.rstrip('/')}/{page}" if self.pages and page else ""
 
 
-def where(finding: Finding) -> str:
-    """Give `line 3, column 7`, as far as they are known."""
-    if not finding.line:
-        return ""
-    column = f", column {finding.column}" if finding.column else ""
-    return f"line {finding.line}{column}"
+def folder_in_repository(project: Path, folder: Path) -> str:
+    """Give a folder as the repository around a project knows it; as it is where it is outside.
+
+    The repository is the nearest folder with a `.git`, from the project upwards; else the project.
+    """
+    around = (each for each in (project, *project.parents) if (each / ".git").exists())
+    root = next(around, project)
+    return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else folder.as_posix()
 
 
 def on_one_line(finding: Finding) -> bool:
@@ -108,6 +110,13 @@ def fingerprints(findings: Iterable[Finding], place: Place) -> list[str]:
     return given
 
 
+def files_of(outcome: Linted, place: Place) -> list[str]:
+    """Give every file that is known to have been looked at, in order of name."""
+    named = {finding.file for finding in outcome.findings if finding.file}
+    traced = {f"{trace.version}.sql" for trace in outcome.traces}
+    return sorted({*place.files, *named, *traced})
+
+
 def rules_of(outcome: Linted, place: Place) -> list[RuleFacts]:
     """Give the rules that were asked, and behind them those that only findings tell of."""
     known: dict[str, RuleFacts] = {rule.id: rule for rule in place.rules}
@@ -133,8 +142,17 @@ def readable(outcome: Linted) -> Linted:
 
 
 def _readable(finding: Finding) -> Finding:
-    names = ("rule", "message", "file", "hint", "source", "why", "measured", "page", "relation")
-    return replace(finding, **{name: without_surrogates(getattr(finding, name)) for name in names})
+    return replace(
+        finding,
+        rule=without_surrogates(finding.rule),
+        message=without_surrogates(finding.message),
+        file=without_surrogates(finding.file),
+        hint=without_surrogates(finding.hint),
+        source=without_surrogates(finding.source),
+        why=without_surrogates(finding.why),
+        measured=without_surrogates(finding.measured),
+        relation=without_surrogates(finding.relation),
+    )
 
 
 def without_surrogates(text: str) -> str:
