@@ -20,6 +20,7 @@ from headwater.checks.rules.traced import (
     SCAN_UNDER_LOCK,
     WORK_AFTER_LOCK,
 )
+from headwater.checks.tracing import Found
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
 from headwater.files.text import line_at, place
@@ -122,6 +123,18 @@ def told(
         yield from _elsewhere(ran, teller, {f.relation for f in here})
         yield from _held(ran, teller)
         yield from _other(ran, teller, {f.rule for f in here})
+
+
+def of_the_catalogue(file: Accepted, facts: Iterable[Found], *, version: int) -> Iterator[Finding]:
+    """Give a finding for each fact of the catalogue, at the statement that made it so."""
+    for fact, number in facts:
+        teller = _Teller(file, file.script.statements[number - 1], version)
+        yield teller.finding(
+            BY_ID[fact.rule],
+            message=fact.words,
+            relation=fact.relation,
+            severity=fact.severity,
+        )
 
 
 def _is_at(finding: Finding, statement: Statement, file: Accepted) -> bool:

@@ -6,17 +6,19 @@ schema; then statement by statement on a copy, which says what each of them lock
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from headwater.checks.building import Built, Workshop, workshop
+from headwater.checks.catalogue import Fact, catalogue_facts, new_facts
 from headwater.checks.rules.traced import FAILS
 from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import HeadwaterError, TargetError
 from headwater.files.accepted import Accepted
 from headwater.files.serverwide import escaping
 from headwater.model import Finding, MigrationFolder, Notify, Said, Target, ignore
-from headwater.postgres.connect import connect
+from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import locale_of
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.tracing import trace
@@ -24,6 +26,13 @@ from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
 from headwater.verdicts import Traced
+
+
+class Found(NamedTuple):
+    """A fact that was not there before a file, and the number of the statement that made it so."""
+
+    fact: Fact
+    number: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,8 @@ class Tracing:
 
     version: int
     traces: tuple[Traced, ...] = ()
+    facts: tuple[tuple[Found, ...], ...] = ()
+    """For each trace what the catalogue holds since then, and would be regretted."""
     failures: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -82,16 +93,19 @@ class _Tracer:
     def tracing(self) -> Tracing:
         """Run each file whole, then statement by statement."""
         snapshots, end = self._run_whole()
-        traces = list[Traced]()
+        traces, found, end_facts = list[Traced](), list[tuple[Found, ...]](), frozenset[Fact]()
         for number, file in enumerate(self.files[: len(snapshots)]):
-            traced = self._trace(number, file)
+            traced, facts, end_facts = self._trace(number, file)
+            found.append(facts)
             if number + 1 < len(snapshots):
                 changes = compare(
                     snapshots[number], snapshots[number + 1], schemas=self.settings.schemas
                 )
                 traced = replace(traced, changes=changes)
             traces.append(traced)
-        return replace(end, traces=tuple(traces))
+        # What a later file of the same run mends is nobody's trouble: NOT VALID, then VALIDATE.
+        lasting = (tuple(one for one in each if one.fact in end_facts) for each in found)
+        return replace(end, traces=tuple(traces), facts=tuple(lasting))
 
     def _versions(self, count: int) -> list[str]:
         return [*self.before, *(file.migration.version for file in self.files[:count])]
@@ -129,18 +143,69 @@ class _Tracer:
             return ""
         return f"{name} was not run as a whole: line {found[0].line}: {found[0].message}"
 
-    def _trace(self, number: int, file: Accepted) -> Traced:
-        """Trace a file: every statement in a transaction of its own, else all in one."""
-        with self.shop.build(self._versions(number)) as built:
-            traced = self._on_a_copy(built, file, together=False)
-            if traced.error and file.migration.transactional:
-                again = self._on_a_copy(built, file, together=True)
-                return traced if again.error else again
-            return traced
+    def _trace(
+        self, number: int, file: Accepted
+    ) -> tuple[Traced, tuple[Found, ...], frozenset[Fact]]:
+        """Trace a file: every statement in a transaction of its own, else all in one.
 
-    def _on_a_copy(self, built: Built, file: Accepted, *, together: bool) -> Traced:
+        Gives what was measured, what is questionable since then, and all that is so behind it.
+        """
+        with self.shop.build(self._versions(number)) as built:
+            for together in (False, True):
+                traced, facts = self._on_a_copy(built, file, together=together)
+                if not traced.error or not file.migration.transactional:
+                    break
+            if facts is None:
+                return traced, (), frozenset()
+            makers = _makers(traced, new_facts(*facts))
+            if any(len(numbers) > 1 for numbers in makers.values()):
+                makers = self._exactly(built, file, makers, together=together)
+            found = (Found(fact, numbers[-1]) for fact, numbers in makers.items())
+            return traced, tuple(found), facts[1]
+
+    def _on_a_copy(
+        self, built: Built, file: Accepted, *, together: bool
+    ) -> tuple[Traced, tuple[frozenset[Fact], frozenset[Fact]] | None]:
+        """Trace a file on a copy; give what is questionable before it and behind it, too."""
+        facts = dict[int, frozenset[Fact]]()
+        last = len(file.script.statements)
+
+        def look(number: int, connection: Connection) -> None:
+            if number in (0, last):
+                facts[number] = catalogue_facts(connection, self.settings.schemas)
+
         with self.shop.spare(built) as copy:
-            return trace(copy, file, self.settings, together=together)
+            traced = trace(copy, file, self.settings, together=together, look=look)
+        return traced, (facts[0], facts[last]) if last in facts else None
+
+    def _exactly(
+        self, built: Built, file: Accepted, makers: Mapping[Fact, Sequence[int]], *, together: bool
+    ) -> dict[Fact, Sequence[int]]:
+        """Find the statement behind which each fact holds to the end, by running them once more."""
+        wanted = {number for numbers in makers.values() for number in numbers}
+        since = dict[Fact, int]()
+
+        def look(number: int, connection: Connection) -> None:
+            if number in wanted:
+                there = catalogue_facts(connection, self.settings.schemas)
+                for fact in makers:
+                    if fact in there:
+                        since.setdefault(fact, number)
+                    else:
+                        since.pop(fact, None)
+
+        with self.shop.spare(built) as copy:
+            trace(copy, file, self.settings, together=together, look=look)
+        return {fact: [since.get(fact, numbers[-1])] for fact, numbers in makers.items()}
+
+
+def _makers(traced: Traced, facts: Sequence[Fact]) -> dict[Fact, Sequence[int]]:
+    """Give the numbers of the statements that may have made each fact, by what they made."""
+    return {
+        fact: [ran.number for ran in traced.statements if not set(fact.names).isdisjoint(ran.made)]
+        or [ran.number for ran in traced.statements[-1:]]
+        for fact in facts
+    }
 
 
 def _failure(file: Accepted, error: HeadwaterError) -> Finding:

@@ -15,7 +15,7 @@ cannot look meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -82,7 +82,18 @@ _OPAQUE: Final = frozenset({"do_stmt", "call_stmt", "select_stmt"})
 _BLOCKING: Final = LockMode.SHARE.rank
 
 
-def trace(database: Target, file: Accepted, settings: Settings, *, together: bool) -> Traced:
+Look = Callable[[int, Connection], None]
+"""Called before the first statement (0) and behind each (its number), to look at the catalogue."""
+
+
+def trace(
+    database: Target,
+    file: Accepted,
+    settings: Settings,
+    *,
+    together: bool,
+    look: Look = lambda _number, _connection: None,
+) -> Traced:
     """Run a file on a scratch database that holds what was before it, and measure each statement.
 
     Each runs in a transaction of its own, or all `together` in one. Afterwards the database holds
@@ -91,7 +102,9 @@ def trace(database: Target, file: Accepted, settings: Settings, *, together: boo
     """
     with connect(database, purpose="trace") as connection:
         pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
-        run = _Run(connection=connection, file=file, bookkeeping=settings, together=together)
+        run = _Run(
+            connection=connection, file=file, bookkeeping=settings, together=together, look=look
+        )
         return run.traced()
 
 
@@ -113,6 +126,7 @@ class _Run:
     bookkeeping: Settings
     """Which tables are Headwater's own."""
     together: bool
+    look: Look
     old: Mapping[int, Relation] = field(init=False)
     """What was there before the file."""
     now: Mapping[int, Relation] = field(init=False)
@@ -125,6 +139,7 @@ class _Run:
 
     def traced(self) -> Traced:
         """Run every statement, and give what was seen up to an error."""
+        self.look(0, self.connection)
         self.triggers = install(self.connection)
         self.now = relations(self.connection)
         self.old = {oid: each for oid, each in self.now.items() if not self._is_history(each)}
@@ -137,6 +152,7 @@ class _Run:
         try:
             for number, statement in enumerate(self.file.script.statements, 1):
                 traced.append(self._statement(number, statement))
+                self.look(number, self.connection)
             if self.together:
                 self.connection.execute("COMMIT")
         except psycopg.Error as failure:

@@ -81,7 +81,8 @@ def _statement_lines(statement: TracedStatement, tables: Mapping[str, Weight]) -
     if statement.settings:
         yield _at(_RELATION, f"leaves settings changed: {_list(statement.settings)}", "yellow")
     if statement.held:
-        yield _at(_RELATION, f"still locked meanwhile: {_list(statement.held)}", "yellow")
+        held = ", ".join(f"{lock.relation} ({lock.mode.blocks})" for lock in statement.held)
+        yield _at(_RELATION, f"still locked meanwhile: {held}", "yellow")
 
 
 def _end_lines(traced: Traced) -> Iterator[Line]:
@@ -178,7 +179,7 @@ def _statement_json(statement: TracedStatement) -> Json:
         "gone": [_gone_json(gone) for gone in statement.gone],
         "hidden": list(statement.hidden),
         "settings": list(statement.settings),
-        "held": list(statement.held),
+        "held": [{"relation": lock.relation, "mode": lock.mode.value} for lock in statement.held],
         "skipped": statement.skipped or None,
     }
 

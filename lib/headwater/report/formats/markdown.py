@@ -126,7 +126,7 @@ def _effect_cells(effect: Effect, statement: TracedStatement, weights: Weights |
     lock = effect.lock.value if effect.lock else ""
     blocks = effect.lock.blocks if effect.lock else ""
     weight = weights.tables.get(effect.relation) if weights else None
-    held = ", ".join(name for name in statement.held if name != effect.relation)
+    held = ", ".join(lock.relation for lock in statement.held if lock.relation != effect.relation)
     facts = [*work_of(effect), *heavy(effect, weight), f"still locked: {held}" if held else ""]
     work = "; ".join(fact for fact in facts if fact)
     return [code(effect.relation), lock, plain(blocks), plain(work)]
