@@ -125,11 +125,18 @@ def told(
         yield from _other(ran, teller, {f.rule for f in here})
 
 
-def of_the_catalogue(file: Accepted, facts: Iterable[Found], *, version: int) -> Iterator[Finding]:
-    """Give a finding for each fact of the catalogue, at the statement that made it so."""
+def of_the_catalogue(
+    file: Accepted, facts: Iterable[Found], seen: Collection[Finding], *, version: int
+) -> Iterator[Finding]:
+    """Give a finding for each fact of the catalogue, at the statement that made it so.
+
+    What a rule of the same name has `seen` in that statement's text is not told again.
+    """
     for fact, number in facts:
-        teller = _Teller(file, file.script.statements[number - 1], version)
-        yield teller.finding(
+        statement = file.script.statements[number - 1]
+        if any(f.rule == fact.rule and _is_at(f, statement, file) for f in seen):
+            continue
+        yield _Teller(file, statement, version).finding(
             BY_ID[fact.rule],
             message=fact.words,
             relation=fact.relation,
