@@ -73,11 +73,11 @@ def hook_with(repository: Repository, text: str | bytes, *, mode: int = 0o755) -
     return path
 
 
-def state(folder: Path) -> dict[str, tuple[bytes | Path, int]]:
+def state(folder: Path) -> dict[str, tuple[bytes | str, int]]:
     """Give everything in a folder of hooks: bytes, or where a link leads; and the mode."""
     return {
         path.name: (
-            path.readlink() if path.is_symlink() else path.read_bytes(),
+            str(path.readlink()) if path.is_symlink() else path.read_bytes(),
             stat.S_IMODE(path.lstat().st_mode),
         )
         for path in folder.iterdir()
