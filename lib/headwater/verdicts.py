@@ -282,6 +282,10 @@ Of a middling cloud disk; a guess that is said to be one (`about 12 min`), good 
 number and no more.
 """
 
+# A table with less than both is worked on before anybody notices that it is locked.
+SMALL_ROWS: Final = 10_000
+SMALL_BYTES: Final = 10_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weight:
@@ -292,11 +296,18 @@ class Weight:
     index_bytes: int
     writes: int = 0
     """Rows inserted, updated and deleted since the server began to count."""
+    estimated: bool = False
+    """True where nobody has ever analysed the table: `rows` follows from its size then."""
 
     @property
     def bytes(self) -> int:
         """Give the size of the table with its indexes."""
         return self.heap_bytes + self.index_bytes
+
+    @property
+    def small(self) -> bool:
+        """Say whether any work on it is over in a moment."""
+        return self.rows < SMALL_ROWS and self.bytes < SMALL_BYTES
 
     def seconds(self, effect: Effect) -> float:
         """Estimate how long the work of a statement takes on a table of this weight.
@@ -320,6 +331,8 @@ class Weights:
     """Which database, or which file of statistics."""
     version: int
     """The major version of its server."""
+    counted_s: float | None = None
+    """For how many seconds writes were counted; None where the server does not know."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
