@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headwater.checks.rules import (
     CHOSEN_OF_SQUAWK,
-    NOT_REPEATABLE,
+    OWN,
     REFUSED,
     UNUSED_ALLOW,
     Rule,
@@ -21,7 +21,7 @@ MARK = "<!-- Everything below is written by `python -m headwater.checks.pages do
 _GROUPS = (
     ("What migrate refuses as well", REFUSED),
     ("Chosen from squawk", CHOSEN_OF_SQUAWK),
-    ("About what reset leaves in place", (NOT_REPEATABLE,)),
+    ("Of our own, about the text", OWN),
     ("About the directives", (UNUSED_ALLOW,)),
 )
 

@@ -17,6 +17,7 @@ __all__ = [
     "CHOSEN_OF_SQUAWK",
     "EXAMPLE_SCHEMA",
     "NOT_REPEATABLE",
+    "OWN",
     "REFUSED",
     "RULES",
     "UNUSED_ALLOW",
