@@ -42,6 +42,13 @@ class NoNull(Demand):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoNullInKey(Demand):
+    """No row has NULL in a column of an index that becomes the primary key."""
+
+    index: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NoRow(Demand):
     """The table is empty: what is there would have no value in a new column."""
 
@@ -225,7 +232,7 @@ def _constraint(table: Named, constraint: Any, *, only: bool) -> Iterator[Demand
 
 
 # The parser leaves their flag unset.
-_ALWAYS_ENFORCED = ("CONSTR_UNIQUE", "CONSTR_PRIMARY")
+_ALWAYS_ENFORCED = ("CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_UNIQUE")
 
 
 def _check(table: Named, constraint: Any) -> Iterator[Demand]:
@@ -259,6 +266,8 @@ def _primary_key(table: Named, constraint: Any) -> Iterator[Demand]:
     if columns:
         yield NoNull(table=table, columns=columns, doing="PRIMARY KEY")
         yield from _unique(table, constraint)
+    elif constraint.indexname:
+        yield NoNullInKey(table=table, index=constraint.indexname)
 
 
 def _foreign_key(table: Named, constraint: Any) -> Iterator[Demand]:
