@@ -8,22 +8,26 @@ from pathlib import Path
 import pytest
 
 from headwater.checks.linting import lint
-from headwater.checks.pages import MARK, rewrite, rules_page
+from headwater.checks.pages import pages, rewrite
 from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK, RULES, Rule
+from headwater.checks.rules.folder import FOLDER
 from headwater.checks.squawk import run_squawk
 from headwater.files.read import read_folder
 from headwater.verdicts import Linted
 from tests.support import write_files
 
 ROOT = Path(__file__).parent.parent
-LINT_PAGE = ROOT / "docs/lint.md"
+RULES_PAGES = ROOT / "docs/rules"
 
-every_rule = pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+# The examples of FOLDER are folders under git: test_checks_folder.py makes them.
+OF_ONE_FILE = tuple(rule for rule in RULES if rule not in FOLDER)
+
+every_rule = pytest.mark.parametrize("rule", OF_ONE_FILE, ids=lambda rule: rule.id)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def squawk_is_installed() -> None:
-    assert run_squawk(()).note == "", "these tests need squawk: pip install -e '.[dev]'"
+    assert run_squawk(()).notes == (), "these tests need squawk: pip install -e '.[dev]'"
 
 
 def linted(folder: Path, text: str) -> Linted:
@@ -67,7 +71,7 @@ def test_no_rule_has_the_name_of_another() -> None:
 def test_no_bad_example_is_found_by_rules_that_say_nothing_about_it(tmp_path: Path) -> None:
     # A foreign key is a constraint too: the one example that two rules are about.
     both = {"adding-foreign-key-constraint": {"constraint-missing-not-valid"}}
-    for rule in RULES:
+    for rule in OF_ONE_FILE:
         found = {finding.rule for finding in linted(tmp_path / rule.id, rule.bad).findings}
         assert found - {rule.id} == both.get(rule.id, set())
 
@@ -83,23 +87,31 @@ def test_findings_of_squawk_have_our_words_and_our_severity(tmp_path: Path) -> N
     )
 
 
-# --- the page ---------------------------------------------------------------------------------
+# --- the pages --------------------------------------------------------------------------------
 
 
-def test_the_page_of_lint_is_what_the_rules_say() -> None:
-    page = LINT_PAGE.read_text(encoding="utf-8")
-    assert page[page.index(MARK) :] == rules_page(), (
-        "write it anew: python -m headwater.checks.pages docs/lint.md"
-    )
+def test_the_pages_are_what_the_rules_say() -> None:
+    there = {page.name: page.read_text(encoding="utf-8") for page in RULES_PAGES.glob("*.md")}
+    assert there == dict(pages()), "write them anew: python -m headwater.checks.pages docs/rules"
 
 
-def test_every_rule_has_a_section() -> None:
-    headings = re.findall(r"^### (.+)$", rules_page(), flags=re.MULTILINE)
-    assert sorted(headings) == sorted(rule.id for rule in RULES)
+def test_every_rule_has_a_page_and_a_line_in_the_list() -> None:
+    written = dict(pages())
+    assert sorted(written) == sorted(["README.md", *(f"{rule.id}.md" for rule in RULES)])
+    assert all(f"[{rule.id}]({rule.id}.md)" in written["README.md"] for rule in RULES)
 
 
-def test_writing_the_page_anew_keeps_what_stands_above_the_mark(tmp_path: Path) -> None:
-    page = tmp_path / "lint.md"
-    page.write_text(f"# Lint\n\nBy hand.\n\n{MARK}\nold\n")
-    rewrite(page)
-    assert page.read_text() == f"# Lint\n\nBy hand.\n\n{rules_page()}"
+def test_a_page_says_the_safe_form_for_each_version() -> None:
+    rule = next(rule for rule in RULES if rule.safe)
+    page = dict(pages())[f"{rule.id}.md"]
+    for since, form in rule.safe:
+        assert f"- From PostgreSQL {since} on: {form}." in page
+    assert f"- Before that: {rule.instead}." in page
+
+
+def test_writing_the_pages_anew_removes_those_of_rules_that_are_gone(tmp_path: Path) -> None:
+    (tmp_path / "no-such-rule.md").write_text("old")
+    (tmp_path / "kept.txt").write_text("not a page")
+    rewrite(tmp_path)
+    names = {page.name for page in tmp_path.iterdir()}
+    assert names == {"kept.txt", *dict(pages())}

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from psycopg.conninfo import make_conninfo
 
+from headwater import __version__
 from headwater.checks.linting import lint
 from headwater.checks.proof import verify
 from headwater.checks.takeover import baseline, repair
@@ -34,6 +35,7 @@ from headwater.settings import DatabaseChoice, Settings
 from tests.clusters import Cluster, cluster
 from tests.conftest import FreshDatabase
 from tests.projects import Project, copy_of_the_checkout
+from tests.repositories import made
 from tests.support import folder_with, migrated, query, value
 from tests.test_docs import codes, section, text_of
 
@@ -547,8 +549,19 @@ def gitlab() -> dict[str, Any]:
     return recipes()[".gitlab-ci.yml"]
 
 
+def test_the_page_names_the_hook_that_there_is() -> None:
+    [repository] = recipes()[".pre-commit-config.yaml"]["repos"]
+    hooks = yaml.safe_load(text_of(".pre-commit-hooks.yaml"))
+    assert repository["hooks"] == [{"id": hook["id"]} for hook in hooks]
+    assert repository["rev"] == f"v{__version__}"
+
+
 # What a `.gitlab-ci.yml` holds beside its jobs.
 _NOT_JOBS = ("stages", "default", "variables", "workflow", "include")
+
+
+def code_scanning() -> dict[str, Any]:
+    return recipes()[".github/workflows/code-scanning.yml"]
 
 
 def jobs_of_gitlab() -> dict[str, dict[str, Any]]:
@@ -556,8 +569,8 @@ def jobs_of_gitlab() -> dict[str, dict[str, Any]]:
 
 
 def lines_of_jobs() -> Iterator[tuple[str, list[str]]]:
-    """Give every job of both recipes with the lines that its shell is given."""
-    for name, job in github()["jobs"].items():
+    """Give every job of all recipes with the lines that its shell is given."""
+    for name, job in {**github()["jobs"], "lint check": code_scanning()["jobs"]["lint"]}.items():
         yield f"GitHub: {name}", [step["run"] for step in job["steps"] if "run" in step]
     before = gitlab()["default"]["before_script"]
     for name, job in jobs_of_gitlab().items():
@@ -592,6 +605,28 @@ def test_the_recipe_for_github_is_a_workflow() -> None:
         assert jobs[name]["env"] == {"DATABASE_URL": "${{ secrets.DATABASE_URL }}"}
 
 
+def test_the_recipe_for_code_scanning_uploads_what_lint_writes() -> None:
+    recipe = code_scanning()
+    assert recipe["permissions"] == {"contents": "read", "security-events": "write"}
+    [job] = recipe["jobs"].values()
+    *_, lints, uploads = job["steps"]
+    written = lints["run"].partition(" > ")[2]
+    assert uploads["with"] == {"sarif_file": written}
+    assert re.fullmatch(r"github/codeql-action/upload-sarif@v\d+\.\d+\.\d+", uploads["uses"])
+    # What is found fails the step before: it is uploaded all the same.
+    assert uploads["if"] == "${{ !cancelled() }}"
+
+
+def test_jobs_that_compare_with_main_have_all_of_its_history() -> None:
+    checkout = github()["jobs"]["check"]["steps"][0]
+    assert checkout["with"] == {"fetch-depth": 0}
+    check = jobs_of_gitlab()["check"]
+    assert check["variables"] == {"GIT_DEPTH": 0}
+    report = check["artifacts"]["reports"]["codequality"]
+    assert any(line.endswith(f"--format gitlab > {report}") for line in check["script"])
+    assert check["artifacts"]["when"] == "always"
+
+
 def test_the_recipe_for_gitlab_is_a_pipeline() -> None:
     recipe, jobs = gitlab(), jobs_of_gitlab()
     assert list(jobs) == ["check", "staging", "production"]
@@ -621,6 +656,15 @@ def run_line(project: Project, line: str) -> None:
     assert done.returncode == 0, f"{line}:\n{done.stdout}{done.stderr}"
 
 
+def tracked(project: Project) -> None:
+    """Put a project under git, as a clone of an origin whose main it is."""
+    repository = made(project.root)
+    repository.commit()
+    repository.git("clone", "--quiet", "--bare", ".", "../origin")
+    repository.git("remote", "add", "origin", "../origin")
+    repository.git("fetch", "--quiet", "origin")
+
+
 @pytest.mark.parametrize("job", dict(lines_of_jobs()))
 def test_every_line_of_a_recipe_runs_in_a_fresh_project(
     job: str, tmp_path: Path, target: Target
@@ -631,14 +675,15 @@ def test_every_line_of_a_recipe_runs_in_a_fresh_project(
     assert INSTALL in text_of("README.md")
     assert lines
     deploys = not job.endswith("check")
-    project = copy_of_the_checkout(tmp_path, target if deploys else None)
-    (tmp_path / ".venv/bin").mkdir(parents=True)
-    script = tmp_path / ".venv/bin/invoke"
+    project = copy_of_the_checkout(tmp_path / "clone", target if deploys else None)
+    tracked(project)
+    (project.root / ".venv/bin").mkdir(parents=True)
+    script = project.root / ".venv/bin/invoke"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m invoke "$@"\n')
     script.chmod(0o755)
     try:
         for line in lines:
-            assert line.startswith(".venv/bin/invoke "), line
+            assert line.startswith((".venv/bin/invoke ", "git fetch ")), line
             run_line(project, line)
     finally:
         if not deploys or "verify" in " ".join(lines):

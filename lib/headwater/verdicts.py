@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from headwater.model import Finding, LockMode, Severity, State
+from headwater.model import Finding, LockMode, Severity, State, TableLock
 
 # --- schema -----------------------------------------------------------------------------------
 
@@ -222,8 +222,8 @@ class Effect:
 
     @property
     def works(self) -> bool:
-        """Say whether the time that it takes grows with the table."""
-        return bool(self.rewrite or self.scans or self.builds or self.rows)
+        """Say whether the time that it takes grows with the table (that of rows with the rows)."""
+        return bool(self.rewrite or self.scans or self.builds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,10 +247,12 @@ class TracedStatement:
     gone: tuple[Gone, ...] = ()
     hidden: tuple[str, ...] = ()
     """What a DO block or a function did (`ALTER TABLE kb.tags`), and the text does not say."""
+    made: tuple[str, ...] = ()
+    """Identities of what it made or changed, as the server writes them."""
     settings: tuple[str, ...] = ()
     """Settings of the session that it left changed."""
-    held: tuple[str, ...] = ()
-    """Relations that are blocked meanwhile by what ran before it in the same transaction."""
+    held: tuple[TableLock, ...] = ()
+    """What others wait for meanwhile, locked by what ran before it in the same transaction."""
     skipped: str = ""
     """Why it was not run."""
 

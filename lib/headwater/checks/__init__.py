@@ -6,14 +6,16 @@ from headwater.lazy import exporting
 
 if TYPE_CHECKING:
     from headwater.checks.blaming import bisect, blame
+    from headwater.checks.folder import base_findings
     from headwater.checks.linting import lint, severity
     from headwater.checks.proof import verify
     from headwater.checks.takeover import baseline, repair
 
-__all__ = ["baseline", "bisect", "blame", "lint", "repair", "severity", "verify"]
+__all__ = ["base_findings", "baseline", "bisect", "blame", "lint", "repair", "severity", "verify"]
 
 __getattr__ = exporting(
     __name__,
+    base_findings="folder",
     baseline="takeover",
     bisect="blaming",
     blame="blaming",

@@ -140,6 +140,19 @@ class Workshop:
             if keys and not undoing:
                 self._make_template(built, scratch, keys)
 
+    @contextmanager
+    def spare(self, built: Built) -> Generator[Target]:
+        """Give a copy of what was built, to be changed at will; drop it afterwards.
+
+        Nobody else may be connected to the database that is copied.
+        """
+        with ExitStack() as stack:
+            scratch = None
+            if built.key and built.database is None:
+                with suppress(TargetError):  # another run has swept the template meanwhile
+                    scratch = self._made(stack, name_of_template(built.key))
+            yield scratch or self._made(stack, built.target.database)
+
     def _roles(self) -> object:
         return roles_of(self.connection)
 

@@ -1,27 +1,28 @@
 """Lint: what is wrong with the files, before anybody runs them.
 
-The text layer, which needs no server: names and bytes, what `migrate` refuses, squawk's rules; and
-what an `allow` directive above a statement takes away again.
+The text layer, which needs no server: names and bytes, what `migrate` refuses, our own rules and
+squawk's; and what an `allow` directive above a statement takes away again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-from headwater.checks.repeatable import not_repeatable
-from headwater.checks.rules import BY_ID, UNUSED_ALLOW
+from headwater.checks.allowing import without_allowed
+from headwater.checks.folder import lock_findings
+from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK, RULES
+from headwater.checks.rules.rule import told
 from headwater.checks.squawk import run_squawk
+from headwater.checks.text_file import Learnt
+from headwater.checks.textual import read_text
 from headwater.errors import SettingsError
 from headwater.files.accepted import Accepted
-from headwater.files.directives import allowed_rules
 from headwater.files.down import down_of
-from headwater.files.grammar import Script, Statement
 from headwater.files.read import CHECKS
-from headwater.files.refusals import check_all
+from headwater.files.refusals import check, check_all
 from headwater.files.sentences import read_sentences
-from headwater.files.text import line_at, place
-from headwater.model import Finding, Migration, MigrationFolder, Severity
+from headwater.model import Finding, Layer, Migration, MigrationFolder, Severity
 from headwater.verdicts import Linted
 
 
@@ -39,27 +40,104 @@ def lint(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Lint
     """Lint the files of some versions (None: all, and `checks/`); the folder as a whole always.
 
     Findings come in order of file and line. A note says what could not be looked at. A file that
-    undoes a migration is read as migrate would read it; no rule of squawk fits what only drops.
+    undoes a migration is read as migrate would read it; no rule of lint fits what only drops.
     """
+    texts = read_texts(folder, versions)
+    findings = [*texts.refused, *allowed_away(texts, texts.findings)]
+    return Linted(findings=in_order(findings), files=texts.files, notes=texts.notes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """What the texts of a folder say, before any allowance.
+
+    `refused` is about the folder, checks, down files, and migrations that do not run: nothing of it
+    can be allowed. `findings` are about the `accepted` files. `unread` names those that squawk did
+    not look at.
+    """
+
+    accepted: tuple[Accepted, ...]
+    refused: tuple[Finding, ...]
+    findings: tuple[Finding, ...]
+    files: int
+    notes: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
+
+    def judged(self, file: str) -> frozenset[str]:
+        """Give the rules of the text layer that were looked at in one file."""
+        return _TEXT_RULES - _SQUAWK_RULES if file in self.unread else _TEXT_RULES
+
+
+_TEXT_RULES = frozenset(rule.id for rule in RULES if rule.layer is Layer.TEXT)
+_SQUAWK_RULES = frozenset(rule.id for rule in CHOSEN_OF_SQUAWK)
+
+
+def read_texts(folder: MigrationFolder, versions: Iterable[str] | None = None) -> Texts:
+    """Read the texts of some versions of a folder (None: all, and `checks/`)."""
     chosen = set(versions) if versions is not None else None
     migrations = [m for m in folder.migrations if chosen is None or m.version in chosen]
     checks = folder.checks if chosen is None else ()
-    accepted, refused = check_all(migrations)
+    read = text_findings(migrations)
     _, refused_downs = check_all(_downs(migrations))
-    squawked = run_squawk(accepted)
-    findings = [*folder.findings, *map(_with_hint, (*refused, *refused_downs))]
-    for check in checks:
-        findings += read_sentences(check.text, f"{CHECKS}/{check.path.name}").findings
-    for file in accepted:
-        own = [f for f in squawked.findings if f.file == f"{file.migration.version}.sql"]
-        own += not_repeatable(file)
-        findings += _without_allowed(file, own, judged=not squawked.note)
-    findings.sort(key=lambda finding: (finding.file, finding.line, finding.column, finding.rule))
-    return Linted(
-        findings=tuple(findings),
+    found = (*folder.findings, *lock_findings(folder), *read.refused, *refused_downs)
+    refused = [_told(finding) for finding in found]
+    for one in checks:
+        refused += read_sentences(one.text, f"{CHECKS}/{one.path.name}").findings
+    return Texts(
+        accepted=read.accepted,
+        refused=tuple(refused),
+        findings=read.findings,
         files=len(migrations) + len(checks),
-        notes=(squawked.note,) if squawked.note else (),
+        notes=read.notes,
+        unread=read.unread,
     )
+
+
+def text_findings(migrations: Sequence[Migration]) -> Texts:
+    """Judge migrations one after the other, in order; each is parsed once, and let go."""
+    accepted, refused, reads, learnt = list[Accepted](), list[Finding](), [], Learnt()
+    for migration in migrations:
+        checked = check(migration, keep=True)
+        if isinstance(checked, Accepted):
+            accepted.append(checked)
+            reads.append(read_text(checked, learnt))
+            checked.let_go()
+        else:
+            refused += checked
+    squawked = run_squawk(reads)
+    own = (finding for read in reads for finding in read.findings)
+    return Texts(
+        accepted=tuple(accepted),
+        refused=tuple(refused),
+        findings=(*own, *squawked.findings),
+        files=len(migrations),
+        notes=squawked.notes,
+        unread=squawked.unread,
+    )
+
+
+def allowed_away(
+    texts: Texts, findings: Iterable[Finding], *, judged_too: Collection[str] = ()
+) -> Iterator[Finding]:
+    """Apply the allowances of every accepted file to what was found in it, by whatever layer.
+
+    `judged_too` are rules of other layers that were looked at. What is about no such file stays.
+    """
+    by_file = dict[str, list[Finding]]()
+    for finding in findings:
+        by_file.setdefault(finding.file, []).append(finding)
+    for file in texts.accepted:
+        name = f"{file.migration.version}.sql"
+        judged = texts.judged(name) | set(judged_too)
+        yield from without_allowed(file, by_file.pop(name, ()), judged_rules=judged)
+        file.let_go()
+    for rest in by_file.values():
+        yield from rest
+
+
+def in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Give findings by file, line, column and rule."""
+    return tuple(sorted(findings, key=lambda one: (one.file, one.line, one.column, one.rule)))
 
 
 def _downs(migrations: Iterable[Migration]) -> Iterator[Migration]:
@@ -69,66 +147,6 @@ def _downs(migrations: Iterable[Migration]) -> Iterator[Migration]:
             yield down_of(migration)
 
 
-def _with_hint(finding: Finding) -> Finding:
+def _told(finding: Finding) -> Finding:
     rule = BY_ID.get(finding.rule)
-    return replace(finding, hint=rule.instead) if rule and not finding.hint else finding
-
-
-# --- allow ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
-    """One rule that a directive allows for one statement."""
-
-    rule: str
-    line: int
-    begin: tuple[int, int]
-    """Line and column where the statement begins, and where it ends."""
-    end: tuple[int, int]
-
-    def covers(self, finding: Finding) -> bool:
-        """Say whether a finding is what this allows."""
-        return finding.rule == self.rule and self.begin <= (finding.line, finding.column) < self.end
-
-
-def allowances(script: Script) -> tuple[Allowance, ...]:
-    """Read the `allow` directives of a script, each with the statement that stands below it."""
-    found = list[Allowance]()
-    for comment in script.comments:
-        rules = allowed_rules(comment.text)
-        statement = _next_statement(script, comment.start)
-        if not rules or statement is None:
-            continue
-        begin, end = place(script.text, statement.start), place(script.text, statement.end)
-        found += [Allowance(rule=rule, line=comment.line, begin=begin, end=end) for rule in rules]
-    return tuple(found)
-
-
-def _next_statement(script: Script, position: int) -> Statement | None:
-    return next((s for s in script.statements if s.start >= position), None)
-
-
-def _without_allowed(file: Accepted, findings: list[Finding], *, judged: bool) -> list[Finding]:
-    """Take away what is allowed, and add a finding for each allowance that allows nothing."""
-    allowed = allowances(file.script)
-    left = [f for f in findings if not any(a.covers(f) for a in allowed)]
-    for allowance in allowed:
-        idle = not any(allowance.covers(finding) for finding in findings)
-        if idle and (judged or allowance.rule not in BY_ID):
-            left.append(_unused(file, allowance))
-    return left
-
-
-def _unused(file: Accepted, allowance: Allowance) -> Finding:
-    known = "" if allowance.rule in BY_ID else ": there is no such rule"
-    return Finding(
-        rule=UNUSED_ALLOW.id,
-        severity=UNUSED_ALLOW.severity,
-        message=f"allow {allowance.rule} allows nothing{known}",
-        file=f"{file.migration.version}.sql",
-        line=allowance.line,
-        column=1,
-        hint=UNUSED_ALLOW.instead,
-        source=line_at(file.script.text, allowance.line),
-    )
+    return told(finding, rule) if rule else finding

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from headwater.checks.rules import NOT_REPEATABLE
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
-from headwater.files.text import line_at
+from headwater.files.text import line_at, place
 from headwater.model import Finding
 
 # What makes an object of the whole database or server: what it is called, and where its name is.
@@ -40,16 +40,20 @@ def _findings(file: Accepted) -> Iterator[Finding]:
         what, field = _MAKES[statement.kind]
         name = str(getattr(statement.node, field))
         if name not in dropped:
-            yield Finding(
-                rule=NOT_REPEATABLE.id,
-                severity=NOT_REPEATABLE.severity,
-                message=f"{what} {name}: {NOT_REPEATABLE.why}",
+            yield NOT_REPEATABLE.finding(
                 file=f"{file.migration.version}.sql",
                 line=statement.line,
                 column=statement.column,
-                hint=NOT_REPEATABLE.instead,
-                source=line_at(file.script.text, statement.line),
+                end=place(file.script.text, statement.start + len(statement.text)),
+                message=f"{what} {name}: {NOT_REPEATABLE.why}",
+                source=_shown(statement, file),
             )
+
+
+def _shown(statement: Statement, file: Accepted) -> str:
+    """Give the line of a statement; none of one that may hold a password."""
+    secret = statement.kind in ("create_role_stmt", "create_subscription_stmt")
+    return "" if secret else line_at(file.script.text, statement.line)
 
 
 def _dropped_by(statement: Statement) -> Iterator[str]:

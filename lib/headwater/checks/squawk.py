@@ -5,22 +5,36 @@ not UTF-8 loses the whole batch; one syntax error hides the rest of its file; ex
 "found something" as well as "failed"; a configuration file is looked for upwards from the current
 folder. So it gets accepted, normalised texts only, in a folder of our own with a configuration of
 our own, and its answer counts only when it is JSON.
+
+It says nothing of a `squawk-ignore` that ignores nothing. So a file that has one is read twice,
+with it and without it: what it ignores is the difference.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sysconfig
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK
-from headwater.files.accepted import Accepted
-from headwater.files.text import line_at
+from headwater.checks.rules import BY_ID, CHOSEN_OF_SQUAWK, UNUSED_ALLOW
+from headwater.checks.rules.chosen import (
+    ABOUT_WORDS,
+    ADDING_FIELD_WITH_DEFAULT,
+    ADDING_FOREIGN_KEY_CONSTRAINT,
+    ADDING_SERIAL_PRIMARY_KEY_FIELD,
+    CONSTRAINT_MISSING_NOT_VALID,
+    DISALLOWED_UNIQUE_CONSTRAINT,
+)
+from headwater.checks.rules.rule import Rule
+from headwater.checks.textual import Read
+from headwater.files.grammar import Comment
+from headwater.files.text import Places
 from headwater.model import Finding
 
 # Long enough for thousands of files (200 took it 10 ms); short enough to notice that it hangs.
@@ -31,31 +45,39 @@ _RULES_ON = ", ".join(f'"{rule.id}"' for rule in CHOSEN_OF_SQUAWK)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SquawkResult:
-    """What squawk found; `note` says why it found nothing when it could not look."""
+    """What squawk found; the notes say what it could not look at, and `unread` in which files."""
 
     findings: tuple[Finding, ...] = ()
-    note: str = ""
+    notes: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
 
 
-def run_squawk(files: Sequence[Accepted]) -> SquawkResult:
-    """Run squawk on every accepted file: those in a transaction, and those without, apart."""
+def run_squawk(files: Sequence[Read]) -> SquawkResult:
+    """Run squawk on files as they were read: those in a transaction, and those without, apart."""
     binary = _binary()
     if binary is None:
-        return SquawkResult(
-            note="squawk is not installed (pip install 'headwater[lint]'): "
-            "its rules were not looked at"
+        return _nothing_read(
+            files,
+            "squawk is not installed (pip install 'headwater[lint]'): its rules were not looked at",
         )
-    findings: list[Finding] = []
+    findings, notes, unread = list[Finding](), list[str](), set[str]()
     for transactional in (True, False):
-        batch = [file for file in files if file.migration.transactional == transactional]
+        batch = [file for file in files if file.transactional == transactional]
         if not batch:
             continue
         answer = _ask(binary, batch, transactional=transactional)
         if isinstance(answer, str):
-            return SquawkResult(note=f"squawk could not be run: {answer}")
-        texts = {f"{file.migration.version}.sql": file.migration.text for file in batch}
-        findings += [f for item in answer if (f := _finding(item, texts)) is not None]
-    return SquawkResult(findings=tuple(findings))
+            return _nothing_read(files, f"squawk could not be run: {answer}")
+        for file, heard in zip(batch, answer, strict=True):
+            if any(item.get("rule_name") == "syntax-error" for item in heard.items):
+                unread.add(file.name)
+                notes.append(f"squawk cannot read {file.name}: its rules were not looked at there")
+            findings += _believed(file, heard)
+    return SquawkResult(findings=tuple(findings), notes=tuple(notes), unread=frozenset(unread))
+
+
+def _nothing_read(files: Iterable[Read], note: str) -> SquawkResult:
+    return SquawkResult(notes=(note,), unread=frozenset(file.name for file in files))
 
 
 def _binary() -> Path | None:
@@ -67,23 +89,37 @@ def _binary() -> Path | None:
     return None
 
 
-def _ask(
-    binary: Path, batch: Sequence[Accepted], *, transactional: bool
-) -> list[dict[str, Any]] | str:
+# --- asking -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Heard:
+    """What squawk said of one file; `bare` of the same file without its squawk-ignore comments."""
+
+    items: list[dict[str, Any]] = field(default_factory=list)
+    bare: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _ask(binary: Path, batch: Sequence[Read], *, transactional: bool) -> list[_Heard] | str:
+    """Ask about a batch, in one process; give an answer for each file, or why there is none."""
+    heard = [_Heard() for _ in batch]
+    answers = dict[str, list[dict[str, Any]]]()
     with tempfile.TemporaryDirectory(prefix="headwater-lint-") as folder:
-        names = []
-        for file in batch:
-            name = f"{file.migration.version}.sql"
-            (Path(folder) / name).write_bytes(file.migration.text.encode())
-            names.append(name)
-        config = Path(folder) / "squawk.toml"
-        config.write_text(
+        for number, (file, answer) in enumerate(zip(batch, heard, strict=True)):
+            _write(folder, f"{number}.sql", file.sent)
+            answers[f"{number}.sql"] = answer.items
+            if file.ignores:
+                _write(folder, f"{number}.bare.sql", _IGNORE.sub("squawk ignore", file.sent))
+                answers[f"{number}.bare.sql"] = answer.bare
+        _write(
+            folder,
+            "squawk.toml",
             f"assume_in_transaction = {str(transactional).lower()}\n"
-            f"included_rules = [{_RULES_ON}]\n"
+            f"included_rules = [{_RULES_ON}]\n",
         )
         try:
             done = subprocess.run(
-                [binary, "-c", config.name, "--reporter", "json", *names],
+                [binary, "-c", "squawk.toml", "--reporter", "json", *answers],
                 cwd=folder,
                 capture_output=True,
                 timeout=_TIMEOUT_S,
@@ -92,27 +128,152 @@ def _ask(
         except (OSError, subprocess.TimeoutExpired) as error:
             return str(error)
     try:
-        answer = json.loads(done.stdout)
+        items = json.loads(done.stdout)
     except ValueError:
         return done.stderr.decode(errors="replace").strip().partition("\n")[0] or "no answer"
-    return answer if isinstance(answer, list) else "an unknown form of answer"
+    if not isinstance(items, list):
+        return "an unknown form of answer"
+    for item in items:
+        answers.get(Path(str(item.get("file"))).name, []).append(item)
+    return heard
 
 
-def _finding(item: dict[str, Any], texts: dict[str, str]) -> Finding | None:
-    rule = BY_ID.get(str(item.get("rule_name")))
-    name = Path(str(item.get("file"))).name
-    if rule is None or not rule.squawk or name not in texts:
-        return None
-    line = int(item["line"]) + 1
-    source = line_at(texts[name], line)
-    column = len(source.encode()[: int(item["column"])].decode(errors="ignore")) + 1
-    return Finding(
-        rule=rule.id,
-        severity=rule.severity,
-        message=rule.why,
-        file=name,
+def _write(folder: str, name: str, text: str) -> None:
+    (Path(folder) / name).write_bytes(text.encode())
+
+
+# --- believing --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """One finding of squawk with its place in characters of the file."""
+
+    rule: Rule
+    start: int
+    end: int
+    text: str
+
+
+def _believed(file: Read, heard: _Heard) -> Iterator[Finding]:
+    """Give what squawk found by the rules that we take, without what the parse tree refutes."""
+    if not heard.items and not heard.bare:
+        return
+    sent, places = Places(file.sent), Places(file.text)
+    found = list(_placed(sent, heard.items))
+    for one in found:
+        if not _refuted(one, file, found):
+            yield _finding(one, file, places)
+    yield from _unknown(heard.items, file, places)
+    if heard.bare or file.ignores:
+        hidden = set(_places_of(sent, heard.bare)) - set(_places_of(sent, heard.items))
+        yield from _idle_ignores(file, hidden, places)
+
+
+def _placed(sent: Places, items: Iterable[dict[str, Any]]) -> Iterator[_Place]:
+    for item in items:
+        rule = BY_ID.get(str(item.get("rule_name")))
+        if rule is not None and rule.squawk:
+            start = _offset(sent, int(item["line"]), int(item["column"]))
+            end = _offset(sent, int(item["line_end"]), int(item["column_end"]))
+            yield _Place(rule=rule, start=start, end=end, text=sent.text[start:end].lower())
+
+
+def _offset(sent: Places, line: int, column: int) -> int:
+    """Turn a line and a column in bytes, both counted from 0, into an offset in characters."""
+    before = sent.line(line + 1).encode()[:column]
+    return sent.start_of(line + 1) + len(before.decode(errors="ignore"))
+
+
+def _refuted(one: _Place, file: Read, found: Sequence[_Place]) -> bool:
+    """Say whether the tree shows that squawk is wrong, or another rule says the same better."""
+    part = file.part_at(one.start)
+    if part is not None:
+        if part.new and one.rule.id not in ABOUT_WORDS:
+            return True
+        if one.rule.id in part.silenced:
+            return True
+        if one.rule is ADDING_FOREIGN_KEY_CONSTRAINT:
+            return any(one.start <= place < one.end for place in part.no_scan)
+    if one.rule is ADDING_FIELD_WITH_DEFAULT:
+        return one.text.startswith("generated")
+    if one.rule is CONSTRAINT_MISSING_NOT_VALID:
+        better = any(other.rule in _SAY_MORE and other.end == one.end for other in found)
+        return better or one.text.startswith("validate") or bool(_EXCLUDE.search(one.text))
+    return False
+
+
+_SAY_MORE = (
+    ADDING_FOREIGN_KEY_CONSTRAINT,
+    ADDING_SERIAL_PRIMARY_KEY_FIELD,
+    DISALLOWED_UNIQUE_CONSTRAINT,
+)
+_EXCLUDE = re.compile(r"\bexclude\s*(?:using\b|\()")
+
+
+def _finding(one: _Place, file: Read, places: Places) -> Finding:
+    line, column = places.of(one.start)
+    return one.rule.finding(
+        file=file.name,
         line=line,
         column=column,
-        hint=rule.instead,
+        end=places.of(one.end),
+        source=places.line(line),
+    )
+
+
+# --- its own ignore comments ------------------------------------------------------------------
+
+_IGNORE = re.compile("squawk-ignore")
+_NAMED = re.compile(r"squawk-ignore(?P<file>-file)?[\s:]*(?P<rules>[\w-]+(?:\s*,\s*[\w-]+)*)?")
+
+
+def _places_of(sent: Places, items: Iterable[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+    """Give rule and line of what was found, of rules that we take."""
+    return ((one.rule.id, sent.of(one.start)[0]) for one in _placed(sent, items))
+
+
+def _unknown(items: Iterable[dict[str, Any]], file: Read, places: Places) -> Iterator[Finding]:
+    """Find ignores of rules that squawk does not know, as it says itself."""
+    for item in items:
+        if item.get("rule_name") == "unused-ignore":
+            line = int(item["line"]) + 1
+            name = places.line(line).encode()[int(item["column"]) : int(item["column_end"])]
+            yield _idle(file, line, f"{name.decode(errors='replace')}", _NO_SUCH, places)
+
+
+def _idle_ignores(file: Read, hidden: set[tuple[str, int]], places: Places) -> Iterator[Finding]:
+    """Find ignores of rules that we take which hid nothing."""
+    for comment in file.ignores:
+        said = _NAMED.search(comment.text)
+        rules = re.split(r"\s*,\s*", said["rules"]) if said and said["rules"] else []
+        if said and not rules and not (said["file"] and hidden):
+            yield _idle(file, comment.line, "", "", places)
+        lines = None if said and said["file"] else _lines_covered(comment)
+        for rule in rules:
+            taken = rule in BY_ID and BY_ID[rule].squawk
+            used = any(rule == name and (lines is None or line in lines) for name, line in hidden)
+            if taken and not used:
+                yield _idle(file, comment.line, rule, "", places)
+
+
+def _lines_covered(comment: Comment) -> tuple[int, int]:
+    """Give the line of a comment and the one below it: squawk hides what begins there."""
+    last = comment.line + comment.text.count("\n")
+    return last, last + 1
+
+
+_NO_SUCH = ": there is no such rule"
+
+
+def _idle(file: Read, line: int, rule: str, why: str, places: Places) -> Finding:
+    words = " ".join(filter(None, ("squawk-ignore", rule)))
+    source = places.line(line)
+    return UNUSED_ALLOW.finding(
+        file=file.name,
+        line=line,
+        column=source.find("squawk-ignore") + 1 or 1,
+        end=(line, len(source) + 1),
         source=source,
+        message=f"{words} ignores nothing{why}",
     )

@@ -49,6 +49,10 @@ class Accepted:
         """Give the checksum of the tokens."""
         return self.known_tokens or self.script.token_checksum
 
+    def keep(self, script: Script) -> None:
+        """Keep what the grammar has made of the text already."""
+        self.__dict__["script"] = script
+
     def let_go(self) -> None:
         """Forget the parsed text."""
         self.__dict__.pop("script", None)

@@ -15,6 +15,7 @@ from bisect import bisect_right
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 from typing import Any, TypeAlias
@@ -22,7 +23,7 @@ from typing import Any, TypeAlias
 import postgast
 from postgast import pg_query_pb2
 
-from headwater.files.text import line_starts
+from headwater.files.text import Places, line_starts
 
 _COMMENTS = (pg_query_pb2.SQL_COMMENT, pg_query_pb2.C_COMMENT)
 
@@ -77,6 +78,8 @@ class Statement:
     line: int
     column: int
     node: Any = field(repr=False, compare=False)
+    origin: int = 0
+    """The byte of the file from which the locations in its tree count."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +167,148 @@ def parse(text: str) -> Script:
     return Script(text=text, statements=tuple(statements))
 
 
+# --- DO blocks --------------------------------------------------------------------------------
+
+
+class Ends(StrEnum):
+    """What in a block is no SQL of its own: the kinds of such statements."""
+
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+
+
+def parse_block(script: Script, block: Statement) -> tuple[Statement, ...]:
+    """Give the SQL that stands in a DO block, each statement at its place in the file.
+
+    Static statements, and EXECUTE of one constant; COMMIT and ROLLBACK, of the kinds of `Ends`.
+    Conditions and what an EXECUTE puts together are not looked into. None for a block in another
+    language, in a string with escapes, or that the parser of PL/pgSQL gives up (it knows no types
+    of a schema of one's own): only running it shows what it does.
+    """
+    parts = {part.def_elem.defname: part.def_elem for part in block.node.args}
+    if "language" in parts and parts["language"].arg.string.sval != "plpgsql":
+        return ()
+    body = str(parts["as"].arg.string.sval)
+    places = Places(script.text)
+    start = _start_of_body(script.text, places.character(parts["as"].location), body)
+    if start is None:
+        return ()
+    try:
+        tree = postgast.parse_plpgsql(script.text[block.start : block.end])
+    except (postgast.PgQueryError, ValueError, NotImplementedError):
+        return ()
+    found = _Body(places, body, start)
+    for kind, line, query in _in_block(tree, 1):
+        found.add(kind, line, query)
+    return tuple(sorted(found.statements, key=lambda statement: statement.start))
+
+
+def _start_of_body(text: str, opening: int, body: str) -> int | None:
+    """Find where a body begins behind its opening quote; None where it is not written literally."""
+    quote = re.compile(r"\$\w*\$|'").match(text, opening)
+    if quote is None or not text.startswith(body + quote[0], quote.end()):
+        return None
+    return quote.end()
+
+
+_BlockPart: TypeAlias = tuple[str, int, str]
+
+
+def _in_block(tree: Any, line: int) -> Iterator[_BlockPart]:
+    """Walk the tree of a block: give kind, line in the body, and text of what is run in it."""
+    if isinstance(tree, list):
+        for item in tree:
+            yield from _in_block(item, line)
+    elif isinstance(tree, dict):
+        for name, value in tree.items():
+            if isinstance(value, (dict, list)):
+                here = value.get("lineno", line) if isinstance(value, dict) else line
+                yield from _run_by(name, value, here)
+                yield from _in_block(value, here)
+
+
+def _run_by(name: str, value: Any, line: int) -> Iterator[_BlockPart]:
+    if name in ("PLpgSQL_stmt_commit", "PLpgSQL_stmt_rollback"):
+        yield name.removeprefix("PLpgSQL_stmt_"), line, ""
+    elif name == "PLpgSQL_stmt_dynexecute":
+        query = str(value["query"]["PLpgSQL_expr"]["query"])
+        if constant := _CONSTANT.fullmatch(query):
+            yield "", line, constant["plain"] or constant["dollar"] or ""
+    elif name == "PLpgSQL_expr" and value.get("parseMode", 0) == 0:
+        yield "", line, str(value["query"])
+
+
+# The text of an EXECUTE that is one string without escapes.
+_CONSTANT = re.compile(r"'(?P<plain>[^'\\]*)'|(?P<tag>\$\w*\$)(?P<dollar>.*)(?P=tag)", re.DOTALL)
+
+
+class _Body:
+    """The body of a block, while the places of its statements are looked for."""
+
+    def __init__(self, places: Places, body: str, start: int) -> None:
+        self.places, self.body, self.start = places, body, start
+        self.first_line = places.of(start)[0]
+        self.taken: set[int] = set()
+        self.statements: list[Statement] = []
+
+    def add(self, kind: str, line: int, query: str) -> None:
+        """Add one statement when it is found where it is said to be, and is SQL."""
+        position = self._find(line, query or kind, words=not query)
+        if position is None:
+            return
+        self.taken.add(position)
+        here = self.start + position
+        if kind:
+            self._put(kind, query or kind, here, None)
+            return
+        try:
+            [raw] = _tree(query).stmts
+        except (postgast.PgQueryError, _DecodeError, ValueError):
+            return
+        kind = raw.stmt.WhichOneof("node")
+        self._put(kind, query, here, getattr(raw.stmt, kind))
+
+    def _put(self, kind: str, text: str, start: int, node: Any) -> None:
+        # SELECT is a letter shorter than the PERFORM that it stands for.
+        perform = self.places.text[start - 1 : start + 6].lower() == "perform"
+        line, column = self.places.of(start - perform)
+        self.statements.append(
+            Statement(
+                kind=kind,
+                text=text.rstrip(),
+                start=start,
+                end=start + len(text),
+                line=line,
+                column=column,
+                node=node,
+                origin=self.places.byte(start),
+            )
+        )
+
+    def _find(self, line: int, query: str, *, words: bool) -> int | None:
+        """Find a text from its line on. INTO is blanked in it, and PERFORM is written SELECT."""
+        begin = max(self.places.start_of(self.first_line + line - 1) - self.start, 0)
+        probe = query if words else query.removeprefix("SELECT ")
+        first = probe.split(maxsplit=1)[0] if probe.strip() else ""
+        shift = probe.index(first) if first else 0
+        for match in re.finditer(re.escape(first), self.body[begin:], re.IGNORECASE):
+            position = begin + match.start() - shift
+            if position not in self.taken and self._is(position, probe, words=words):
+                return position - (len(query) - len(probe))
+        return None
+
+    def _is(self, position: int, probe: str, *, words: bool) -> bool:
+        there = self.body[position : position + len(probe)]
+        if words:
+            return there.lower() == probe
+        return len(there) == len(probe) and all(
+            wanted in (found, " ") for wanted, found in zip(probe, there, strict=True)
+        )
+
+
+# --- parse trees ------------------------------------------------------------------------------
+
+
 def expression_text(node: Any) -> str:
     """Write an expression of a parse tree as SQL; names that need quotes have them.
 
@@ -183,6 +328,35 @@ def type_text(type_name: Any) -> str:
     value = cast.stmts[0].stmt.select_stmt.target_list[0].res_target.val
     value.type_cast.type_name.CopyFrom(type_name)
     return expression_text(value).removeprefix("NULL::")
+
+
+def walk(tree: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Give every node of a parse tree with its name, and whether a sub-select holds it.
+
+    Slow beside parsing: for the few statements that a word in their text has picked out.
+    """
+    stack = [(tree, False)]
+    while stack:
+        node, inside = stack.pop()
+        name = node.DESCRIPTOR.name
+        if name != "Node":
+            yield name, node, inside
+        inside = inside or name == "SubLink"
+        for descriptor, value in node.ListFields():
+            if descriptor.message_type is not None:
+                stack += ((one, inside) for one in (value if hasattr(value, "add") else (value,)))
+
+
+def word_of(node: Any, field: str) -> str:
+    """Give the name of the value that a field of an enum type has: `AT_AddColumn`."""
+    kind = node.DESCRIPTOR
+    if (kind.full_name, field) not in _WORDS:
+        values = kind.fields_by_name[field].enum_type.values_by_number
+        _WORDS[kind.full_name, field] = {number: one.name for number, one in values.items()}
+    return _WORDS[kind.full_name, field][getattr(node, field)]
+
+
+_WORDS: dict[tuple[str, str], dict[int, str]] = {}
 
 
 class _Offsets:

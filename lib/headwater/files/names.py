@@ -24,6 +24,12 @@ def fault_of_version(version: str) -> str:
     return ""
 
 
+def version_of(name: str) -> str | None:
+    """Give the version of a file name that is a migration's, and None for any other name."""
+    version = name.removesuffix(".sql")
+    return version if version != name and not fault_of_version(version) else None
+
+
 def fault_of_description(description: str) -> str:
     """Say what is wrong with the part behind the date, or nothing."""
     if not _DESCRIPTION.fullmatch(description):

@@ -66,17 +66,17 @@ class _Reader:
     def take(self, entry: os.DirEntry[str]) -> None:
         """Read one entry of the folder, or note why it cannot be a migration."""
         if entry.name.lower().endswith(".sql"):
-            self._take_sql(_shown(entry.name), entry.path)
+            self._take_sql(shown_name(entry.name), entry.path)
         elif _means_sql(entry.name):
             self._find(
-                "bad-name", _shown(entry.name), "a migration ends in .sql, and in nothing else"
+                "bad-name", shown_name(entry.name), "a migration ends in .sql, and in nothing else"
             )
         elif entry.name == CHECKS and not entry.is_dir(follow_symlinks=False):
             self._find("bad-name", CHECKS, f"{CHECKS} is a folder of files, and no link to one")
         elif entry.name == CHECKS:
             self._take_checks(Path(entry.path))
         elif entry.is_dir():
-            self._refuse_nested(Path(entry.path), _shown(entry.name))
+            self._refuse_nested(Path(entry.path), shown_name(entry.name))
 
     def _take_sql(self, name: str, path: str) -> None:
         version, *sibling = name[: -len(".sql")].rsplit(".", 1)
@@ -102,7 +102,7 @@ class _Reader:
 
     def _take_checks(self, folder: Path) -> None:
         for path in self._listed(folder, CHECKS):
-            name = f"{CHECKS}/{_shown(path.name)}"
+            name = f"{CHECKS}/{shown_name(path.name)}"
             if _means_sql(path.name):
                 self._find("bad-name", name, "a check ends in .sql, and in nothing else")
             elif not path.name.lower().endswith(".sql"):
@@ -121,7 +121,7 @@ class _Reader:
         Goes down into folders, but not through links below the first: they may lead in circles.
         """
         for path in self._listed(folder, name):
-            below = f"{name}/{_shown(path.name)}"
+            below = f"{name}/{shown_name(path.name)}"
             if path.name.lower().endswith(".sql"):
                 self._find(
                     "bad-name", below, f"only the folder itself and {CHECKS}/ are read, not {name}/"
@@ -185,7 +185,7 @@ def _means_sql(name: str) -> bool:
     return seen.endswith(".sql") and not name.lower().endswith(".sql")
 
 
-def _shown(name: str) -> str:
+def shown_name(name: str) -> str:
     """Give a file name that any output can hold: what is no text, or cannot be seen, is spelled."""
     if name.isascii() and name.isprintable():
         return name

@@ -27,8 +27,11 @@ from headwater.files.text import line_at, place
 from headwater.model import Directive, Finding, Migration
 
 
-def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
-    """Parse one migration with its post-condition; give it accepted, or all that is wrong."""
+def check(migration: Migration, *, keep: bool = False) -> Accepted | tuple[Finding, ...]:
+    """Parse one migration with its post-condition; give it accepted, or all that is wrong.
+
+    With `keep` the parsed text stays until `let_go`, for who goes on with it.
+    """
     file = f"{migration.version}.sql"
     script = parse_or_explain(migration.text, file)
     if isinstance(script, Finding):
@@ -45,7 +48,10 @@ def check(migration: Migration) -> Accepted | tuple[Finding, ...]:
         findings += read.findings
     if findings:
         return tuple(findings)
-    return Accepted(migration=migration, statements=len(script.statements), sentences=sentences)
+    accepted = Accepted(migration=migration, statements=len(script.statements), sentences=sentences)
+    if keep:
+        accepted.keep(script)
+    return accepted
 
 
 def check_all(migrations: Iterable[Migration]) -> tuple[tuple[Accepted, ...], tuple[Finding, ...]]:

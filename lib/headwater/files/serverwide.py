@@ -74,6 +74,11 @@ def escaping(script: Script, file: str, *, roles: bool) -> tuple[Finding, ...]:
     return tuple(found)
 
 
+def reaches_beyond(statement: Statement) -> str:
+    """Name a statement that changes the server, its roles or another database; else nothing."""
+    return _name(statement, _ESCAPING, _SHARED) or _name(statement, _OF_ROLES, _SHARED_ROLE)
+
+
 def _name(statement: Statement, kinds: Mapping[str, str], objects: Mapping[str, str]) -> str:
     """Give the name of a statement by its kind, or by the object that it is about; else nothing."""
     if statement.kind not in _ABOUT:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
+from functools import cached_property
 
 from headwater.model import Finding
 
@@ -95,3 +96,40 @@ def line_at(text: str, line: int) -> str:
     """Give one line of a text, counted from 1, or an empty string when there is none."""
     lines = _LINE_END.split(text, line) if "\r" in text else text.split("\n", line)
     return lines[line - 1] if 0 < line <= len(lines) else ""
+
+
+class Places:
+    """Where the characters of one text are: as `place` and `line_at`, for one that is asked often.
+
+    Columns count from 1, in characters. The parser and squawk count bytes.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self._raw = None if text.isascii() else text.encode()
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return line_starts(self.text)
+
+    def character(self, offset: int) -> int:
+        """Turn an offset in UTF-8 bytes into one in characters."""
+        return offset if self._raw is None else len(self._raw[:offset].decode(errors="ignore"))
+
+    def byte(self, position: int) -> int:
+        """Turn an offset in characters into one in UTF-8 bytes."""
+        return position if self._raw is None else len(self.text[:position].encode())
+
+    def of(self, position: int) -> tuple[int, int]:
+        """Give line and column of an offset in characters."""
+        line = bisect_right(self._starts, position)
+        return line, position - self._starts[line - 1] + 1
+
+    def line(self, line: int) -> str:
+        """Give one line, without its end."""
+        behind = self._starts[line] if line < len(self._starts) else len(self.text)
+        return self.text[self._starts[line - 1] : behind].rstrip("\r\n")
+
+    def start_of(self, line: int) -> int:
+        """Give the offset in characters at which a line begins."""
+        return self._starts[line - 1]

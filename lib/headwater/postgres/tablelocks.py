@@ -45,7 +45,7 @@ SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname), l.mode
 """
 
 # As pg_locks writes them.
-_WRITTEN = {f"{mode.title().replace(' ', '')}Lock": mode for mode in LockMode}
+LOCK_MODES = {f"{mode.title().replace(' ', '')}Lock": mode for mode in LockMode}
 
 
 def locks_to_come(connection: Connection, accepted: Iterable[Accepted]) -> tuple[TableLock, ...]:
@@ -68,7 +68,7 @@ def locks_held(connection: Connection, backend: int, settings: Settings) -> tupl
     ours = [settings.history_table, f"{settings.history_table}_steps"]
     with translated("looking at the locks"):
         rows = connection.execute(_HELD, (backend, settings.history_schema, ours)).fetchall()
-    return _strongest((name, _WRITTEN[mode]) for name, mode in rows)
+    return _strongest((name, LOCK_MODES[mode]) for name, mode in rows)
 
 
 def _quoted(named: Named) -> str:

@@ -1,4 +1,4 @@
-"""A difference of two schemas in one sentence, seen from the files."""
+"""A difference of two schemas in one sentence, seen from the files; and what a migration did."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator
 from typing import Final
 
-from headwater.report.forms import Line
+from headwater.report.forms import Json, Line
 from headwater.verdicts import Change, ChangeKind
 
 # As much of a value as fits beside its object on a line, and of what is around a difference.
@@ -27,6 +27,14 @@ def describe(change: Change) -> str:
     return f"{change.object}: {how(change)}"
 
 
+_DID = {ChangeKind.MISSING: "dropped", ChangeKind.EXTRA: "created"}
+
+
+def what_was_done(change: Change) -> str:
+    """Say what a migration did to an object: `created`, `dropped`, `default 'a' -> 'b'`."""
+    return _DID.get(change.change) or how(change)
+
+
 def how(change: Change) -> str:
     """Say how an attribute changed: `default 'a' -> 'b'`; of long texts, that they differ."""
     if _is_text(change):
@@ -43,6 +51,17 @@ def diff_lines(change: Change) -> Iterator[Line]:
     before, after = (text.splitlines() for text in (change.before or "", change.after or ""))
     for text in list(difflib.unified_diff(before, after, n=_AROUND, lineterm=""))[2:]:
         yield Line(text, _DIFF_STYLE.get(text[:1], ""))
+
+
+def change_json(change: Change) -> Json:
+    """Give one difference as JSON."""
+    return {
+        "object": change.object,
+        "change": change.change.value,
+        "attribute": change.attribute,
+        "before": change.before,
+        "after": change.after,
+    }
 
 
 def _is_text(change: Change) -> bool:

@@ -5,6 +5,7 @@ The field names of the dicts are a promise (docs/json.md): they are only ever ad
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -41,6 +42,21 @@ class Line:
 
     text: str
     style: str = ""
+    hang: int | None = None
+    """Where it goes on in a terminal that it is too wide for; None: SQL and such, left as it is."""
+
+
+def folded(line: Line, width: int) -> list[str]:
+    """Give a line in pieces that fit a width, between words: a name stays whole, to be copied."""
+    if line.hang is None or len(line.text) <= width:
+        return [line.text]
+    return textwrap.wrap(
+        line.text,
+        width,
+        subsequent_indent=" " * line.hang,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 _SEVERITY_STYLE = {Severity.ERROR: "red", Severity.WARNING: "yellow", Severity.INFO: "cyan"}
@@ -65,18 +81,31 @@ def error_lines(error: HeadwaterError) -> Iterator[Line]:
         yield Line(f"hint: {error.hint}", "cyan")
 
 
+# Where what belongs to a finding stands, below its head.
+_INNER = 6
+
+
 def finding_lines(finding: Finding) -> Iterator[Line]:
-    """Draw a finding: place, severity and rule, the line with a caret, the advice."""
+    """Draw a finding: place, severity and rule, what was measured, the line with a caret, advice.
+
+    Last comes the page that tells of its rule.
+    """
     place = place_of(finding)
     head = f"{finding.severity.value} {finding.rule}: {finding.message}"
-    yield Line(f"  {place}: {head}" if place else f"  {head}", _SEVERITY_STYLE[finding.severity])
+    style = _SEVERITY_STYLE[finding.severity]
+    yield Line(f"  {place}: {head}" if place else f"  {head}", style, hang=_INNER)
+    yield from _below(finding.measured)
     for line in finding.source.split("\n") if finding.source else ():
         text, column = around(line, finding.column)
         yield Line(f"      {text}")
         if finding.column and "\n" not in finding.source:
             yield Line(f"      {caret(text, column)}")
-    if finding.hint:
-        yield Line(f"      {finding.hint}", "dim")
+    yield from _below(finding.hint, "dim")
+    yield from _below(f"see {finding.page}" if finding.page else "", "dim")
+
+
+def _below(text: str, style: str = "") -> Iterator[Line]:
+    return (Line(each, style, hang=_INNER) for each in _indented(text, " " * _INNER))
 
 
 def place_of(finding: Finding) -> str:
@@ -108,6 +137,13 @@ def finding_json(finding: Finding) -> Json:
         "column": finding.column or None,
         "message": finding.message,
         "hint": finding.hint,
+        "end_line": finding.end_line or None,
+        "end_column": finding.end_column or None,
+        "why": finding.why or None,
+        "measured": finding.measured or None,
+        "page": finding.page or None,
+        "layer": finding.layer.value,
+        "relation": finding.relation or None,
     }
 
 

@@ -1,4 +1,4 @@
-"""The forms of what was judged, by lint, verify and repairs of history: lines, dicts for JSON."""
+"""The forms of what was judged, by verify, blame and repairs of history: lines, dicts for JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headwater.model import Migrated, plural
-from headwater.report.changes import describe, diff_lines, how
+from headwater.report.changes import change_json, describe, diff_lines, how
 from headwater.report.forms import (
     Forms,
     Json,
@@ -16,6 +16,7 @@ from headwater.report.forms import (
     migrated_json,
     migrated_lines,
 )
+from headwater.report.linted import linted_json, linted_lines
 from headwater.verdicts import (
     Baselined,
     Bisected,
@@ -41,27 +42,6 @@ _OUTCOME_STYLE = {
     Outcome.SKIPPED: "dim",
     Outcome.IMPOSSIBLE: "yellow",
 }
-
-
-def linted_lines(outcome: Linted) -> Iterator[Line]:
-    """Draw every finding, then the sum."""
-    for finding in outcome.findings:
-        yield from finding_lines(finding)
-    yield from (Line(f"note: {note}", "yellow") for note in outcome.notes)
-    files = plural(outcome.files, "file")
-    if outcome.findings:
-        yield Line(f"{plural(len(outcome.findings), 'finding')} in {files}", "bold")
-    else:
-        yield Line(f"nothing found in {files}", "green")
-
-
-def linted_json(outcome: Linted) -> Json:
-    """Give the findings as JSON."""
-    return {
-        "files": outcome.files,
-        "findings": [finding_json(finding) for finding in outcome.findings],
-        "notes": list(outcome.notes),
-    }
 
 
 def verification_lines(outcome: Verification) -> Iterator[Line]:
@@ -121,17 +101,6 @@ def _draft_json(draft: Draft) -> Json:
 
 def _check_json(line: CheckLine) -> Json:
     return {"name": line.name, "outcome": line.outcome.value, "summary": line.summary}
-
-
-def change_json(change: Change) -> Json:
-    """Give one difference as JSON."""
-    return {
-        "object": change.object,
-        "change": change.change.value,
-        "attribute": change.attribute,
-        "before": change.before,
-        "after": change.after,
-    }
 
 
 # --- blame and bisect -------------------------------------------------------------------------

@@ -14,7 +14,16 @@ from typing import IO, TYPE_CHECKING, TextIO
 
 from headwater.errors import HeadwaterError
 from headwater.model import Target
-from headwater.report.forms import FORMS, Forms, Json, Line, error_json, error_lines, target_json
+from headwater.report.forms import (
+    FORMS,
+    Forms,
+    Json,
+    Line,
+    error_json,
+    error_lines,
+    folded,
+    target_json,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,8 +48,10 @@ def print_lines(lines: Iterable[Line], *, stderr: bool = False) -> None:
     if is_terminal(stream):
         from rich.text import Text
 
+        screen = console(stderr=stderr)
         for line in lines:
-            console(stderr=stderr).print(Text(_shown(line.text, stream), style=line.style))
+            for text in folded(line, screen.width):
+                screen.print(Text(_shown(text, stream), style=line.style))
     else:
         stream.writelines(f"{_shown(line.text, stream)}\n" for line in lines)
         stream.flush()
@@ -69,8 +80,12 @@ def print_json(form: Json) -> None:
     """Print the one JSON object of a task, and nothing else, on stdout."""
     # Where a stream holds no UTF-8, JSON's own escapes say the same.
     plain = (sys.stdout.encoding or "utf-8").lower().replace("-", "") != "utf8"
-    sys.stdout.write(json.dumps(form, ensure_ascii=plain, indent=2) + "\n")
+    sys.stdout.write(_dumped(form, ensure_ascii=plain))
     sys.stdout.flush()
+
+
+def _dumped(form: Json, *, ensure_ascii: bool) -> str:
+    return json.dumps(form, ensure_ascii=ensure_ascii, indent=2) + "\n"
 
 
 def show_target(target: Target, *, json: bool) -> None:
@@ -92,14 +107,22 @@ def show(
     task: str, outcome: object, *, json: bool, target: Target | None = None, ok: bool = True
 ) -> None:
     """Show what a task did or found: lines for people, or the one JSON object."""
-    lines, form = _forms_of(outcome)
-    if not json:
-        print_lines(lines(outcome))
-        return
+    if json:
+        print_json(_object(task, outcome, target=target, ok=ok))
+    else:
+        print_lines(_forms_of(outcome)[0](outcome))
+
+
+def json_of(task: str, outcome: object, *, target: Target | None, ok: bool) -> str:
+    """Give the one JSON object of a task as it is written to a file."""
+    return _dumped(_object(task, outcome, target=target, ok=ok), ensure_ascii=False)
+
+
+def _object(task: str, outcome: object, *, target: Target | None, ok: bool) -> Json:
     head: Json = {"ok": ok, "task": task}
     if target is not None:
         head["target"] = target_json(target)
-    print_json(head | form(outcome))
+    return head | _forms_of(outcome)[1](outcome)
 
 
 def show_fact(task: str, sentence: str, *, json: bool, **facts: object) -> None:

@@ -14,7 +14,7 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,7 +73,7 @@ class Workflow(Task[Callable[..., Any]]):
             raise
         except (Exception, KeyboardInterrupt) as error:
             with _if_nobody_reads():
-                self._tell(error, json=bool(kwargs.get("json")))
+                self._tell(error, json=_wants_json(kwargs))
             raise Exit(code=_exit_code(error)) from error
         finally:
             for each, handler in before.items():
@@ -97,6 +97,11 @@ class Workflow(Task[Callable[..., Any]]):
             sys.stderr.write(f"{end['message']}\n")
         if json:
             print_json({"ok": False, "task": task, "error": end})
+
+
+def _wants_json(flags: Mapping[str, Any]) -> bool:
+    """Say whether a task was asked for JSON; `--format json` of lint asks for it as well."""
+    return bool(flags.get("json")) or flags.get("format") == "json"
 
 
 def _exit_code(error: BaseException) -> int:

@@ -16,6 +16,7 @@ __all__ = [
     "BY_ID",
     "CHOSEN_OF_SQUAWK",
     "EXAMPLE_SCHEMA",
+    "FAMILIES",
     "NOT_REPEATABLE",
     "REFUSED",
     "RULES",
@@ -24,14 +25,17 @@ __all__ = [
     "Rule",
 ]
 
-RULES = (
-    *REFUSED,
-    *CHOSEN_OF_SQUAWK,
-    *OWN,
-    *TRACED,
-    *CATALOGUE,
-    *LIVE,
-    *FOLDER,
-    UNUSED_ALLOW,
+FAMILIES = (
+    ("What migrate refuses as well", REFUSED),
+    ("Chosen from squawk", CHOSEN_OF_SQUAWK),
+    ("About the text", OWN),
+    ("Measured by running the file", TRACED),
+    ("About what the catalogue holds afterwards", CATALOGUE),
+    ("About the rows of the target", LIVE),
+    ("About the folder", FOLDER),
+    ("About the directives", (UNUSED_ALLOW,)),
 )
+"""The rules by what finds them, with the title of each family."""
+
+RULES = tuple(rule for _, rules in FAMILIES for rule in rules)
 BY_ID = {rule.id: rule for rule in RULES}

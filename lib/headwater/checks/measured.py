@@ -1,0 +1,241 @@
+"""From what a trace has measured to findings.
+
+What a rule about the text claims is confirmed or refuted; what no such rule has seen is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from headwater.checks.rules import BY_ID
+from headwater.checks.rules.rule import Claim, Rule
+from headwater.checks.rules.traced import (
+    BUILD_UNDER_LOCK,
+    CASCADE,
+    HIDDEN_DDL,
+    LOCK_ELSEWHERE,
+    NOT_TRACED,
+    REWRITE,
+    SCAN_UNDER_LOCK,
+    WORK_AFTER_LOCK,
+)
+from headwater.checks.tracing import Found
+from headwater.files.accepted import Accepted
+from headwater.files.grammar import Statement
+from headwater.files.text import line_at, place
+from headwater.model import Finding, LockMode, Severity
+from headwater.verdicts import Effect, Traced, TracedStatement
+
+_SHOWN = 3
+
+
+def blocks(effect: Effect) -> bool:
+    """Say whether others cannot write meanwhile, or not even read."""
+    return effect.lock is not None and effect.lock.rank >= LockMode.SHARE.rank
+
+
+def in_words(effect: Effect) -> str:
+    """Say what a statement does to a relation: `rewrites app.t (default); blocks reads and writes`.
+
+    Indexes that are built because the table is written anew are a part of that.
+    """
+    what = "locks"
+    if effect.rewrite:
+        what = "rewrites"
+    elif effect.builds:
+        what = f"builds {_listed([name.rpartition('.')[2] for name in effect.builds])} on"
+    elif effect.scans:
+        what = "reads all of"
+    reason = f" ({effect.rewrite})" if effect.rewrite else ""
+    lock = f": {effect.lock}, {effect.lock.blocks}" if effect.lock else ""
+    return f"{what} {effect.relation}{reason}{lock}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
+
+
+# --- what the text claims ---------------------------------------------------------------------
+
+
+def judged(findings: Iterable[Finding], file: Accepted, traced: Traced) -> list[Finding]:
+    """Give the findings about the text that the trace does not refute, with what it measured.
+
+    What makes no claim, and what is about a statement that was not run, stays as it is.
+    """
+    kept = list[Finding]()
+    for finding in findings:
+        rule, ran = BY_ID.get(finding.rule), _statement_of(finding, file, traced)
+        if rule is None or rule.claim is None or ran is None or ran.skipped:
+            kept.append(finding)
+        elif effect := confirming(rule.claim, ran):
+            kept.append(replace(finding, measured=in_words(effect), relation=effect.relation))
+    return kept
+
+
+def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:
+    """Give the effect that shows a claim to be right; None when the statement did no such thing."""
+    effects = sorted(filter(blocks, ran.effects), key=lambda each: not each.target)
+    for effect in effects:
+        if _shows(claim, effect):
+            return effect
+    return None
+
+
+def _shows(claim: Claim, effect: Effect) -> bool:
+    match claim:
+        case Claim.REWRITE:
+            return bool(effect.rewrite)
+        case Claim.INDEX_BUILD:
+            return bool(effect.builds or effect.rewrite)
+        case Claim.SCAN:
+            return effect.works
+        case Claim.LOCK:
+            return True
+
+
+def _statement_of(finding: Finding, file: Accepted, traced: Traced) -> TracedStatement | None:
+    at = (finding.line, finding.column)
+    for statement, ran in zip(file.script.statements, traced.statements, strict=False):
+        if (statement.line, statement.column) <= at < place(file.script.text, statement.end):
+            return ran
+    return None
+
+
+# --- what no rule about the text has seen -----------------------------------------------------
+
+
+def told(
+    file: Accepted, traced: Traced, seen: Collection[Finding], *, version: int
+) -> Iterator[Finding]:
+    """Give a finding for everything that was measured and that `seen` does not tell already.
+
+    `version` is the major version of the server that the files are for.
+    """
+    for statement, ran in zip(file.script.statements, traced.statements, strict=False):
+        here = [f for f in seen if _is_at(f, statement, file)]
+        teller = _Teller(file, statement, version)
+        if ran.skipped:
+            yield teller.finding(NOT_TRACED, message=ran.skipped)
+        if not any(f.measured and f.severity is not Severity.INFO for f in here):
+            yield from _work(ran, teller)
+        yield from _elsewhere(ran, teller, {f.relation for f in here})
+        yield from _held(ran, teller)
+        yield from _other(ran, teller, {f.rule for f in here})
+
+
+def of_the_catalogue(
+    file: Accepted, facts: Iterable[Found], seen: Collection[Finding], *, version: int
+) -> Iterator[Finding]:
+    """Give a finding for each fact of the catalogue, at the statement that made it so.
+
+    What a rule of the same name has `seen` in that statement's text is not told again.
+    """
+    for fact, number in facts:
+        statement = file.script.statements[number - 1]
+        if any(f.rule == fact.rule and _is_at(f, statement, file) for f in seen):
+            continue
+        yield _Teller(file, statement, version).finding(
+            BY_ID[fact.rule],
+            message=fact.words,
+            relation=fact.relation,
+            severity=fact.severity,
+        )
+
+
+def _is_at(finding: Finding, statement: Statement, file: Accepted) -> bool:
+    begin = (statement.line, statement.column)
+    return begin <= (finding.line, finding.column) < place(file.script.text, statement.end)
+
+
+class _Teller:
+    """Makes the findings about one statement."""
+
+    def __init__(self, file: Accepted, statement: Statement, version: int) -> None:
+        self.file, self.statement, self.version = file, statement, version
+
+    def finding(
+        self,
+        rule: Rule,
+        *,
+        message: str = "",
+        measured: str = "",
+        relation: str = "",
+        severity: Severity | None = None,
+    ) -> Finding:
+        """Give a finding of a rule at the statement."""
+        text = self.file.script.text
+        return rule.finding(
+            file=f"{self.file.migration.version}.sql",
+            line=self.statement.line,
+            column=self.statement.column,
+            end=place(text, self.statement.start + len(self.statement.text)),
+            source=line_at(text, self.statement.line),
+            message=message,
+            measured=measured,
+            relation=relation,
+            version=self.version,
+            severity=severity,
+        )
+
+
+def _work(ran: TracedStatement, teller: _Teller) -> Iterator[Finding]:
+    """Tell of the work that is done while others wait for that table."""
+    for effect in filter(blocks, ran.effects):
+        rule = (
+            REWRITE
+            if effect.rewrite
+            else BUILD_UNDER_LOCK
+            if effect.builds
+            else SCAN_UNDER_LOCK
+            if effect.scans
+            else None
+        )
+        if rule:
+            yield teller.finding(rule, measured=in_words(effect), relation=effect.relation)
+
+
+def _elsewhere(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
+    """Tell of tables that are blocked, and that the statement is not about."""
+    for effect in filter(blocks, ran.effects):
+        if effect.target or effect.kind == "sequence" or effect.relation in known:
+            continue
+        alone = effect.lock is LockMode.ACCESS_EXCLUSIVE
+        yield teller.finding(
+            LOCK_ELSEWHERE,
+            measured=in_words(effect),
+            relation=effect.relation,
+            severity=LOCK_ELSEWHERE.severity if alone else Severity.INFO,
+        )
+
+
+def _held(ran: TracedStatement, teller: _Teller) -> Iterator[Finding]:
+    """Tell of work that is done while what ran before it keeps others waiting."""
+    doing = next((effect for effect in ran.effects if effect.works), None)
+    own = {effect.relation: effect.lock for effect in ran.effects if blocks(effect)}
+    held = [lock for lock in ran.held if not _is_as_strong(own.get(lock.relation), lock.mode)]
+    if doing is None or not held:
+        return
+    waiting = _listed([f"{lock.relation} ({lock.mode.blocks})" for lock in held])
+    yield teller.finding(
+        WORK_AFTER_LOCK,
+        measured=f"{in_words(doing).partition(':')[0]}, while still locked: {waiting}",
+        relation=held[0].relation,
+    )
+
+
+def _is_as_strong(own: LockMode | None, held: LockMode) -> bool:
+    return own is not None and own.rank >= held.rank
+
+
+def _other(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
+    """Tell of cascades, of what a block does, and of settings that stay."""
+    gone = [f"{each.kind} {each.identity}" for each in ran.gone if each.cascade]
+    if gone:
+        yield teller.finding(CASCADE, measured=f"also dropped: {', '.join(gone)}")
+    if ran.hidden:
+        yield teller.finding(HIDDEN_DDL, measured=f"it runs: {', '.join(ran.hidden)}")
+    rule = BY_ID.get("setting-left")
+    if ran.settings and rule and rule.id not in known:
+        yield teller.finding(rule, measured=f"left changed: {', '.join(ran.settings)}")

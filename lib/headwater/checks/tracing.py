@@ -1,0 +1,228 @@
+"""The trace of files that are to be applied: on scratch databases that hold what is before each.
+
+Every file is first run the way `migrate` does, which says whether it works and what it does to the
+schema; then statement by statement on a copy, which says what each of them locks and does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from headwater.checks.building import Built, Workshop, workshop
+from headwater.checks.catalogue import Fact, catalogue_facts, new_facts
+from headwater.checks.rules.traced import FAILS
+from headwater.checks.scratch import ScratchServer, scratch_server
+from headwater.errors import HeadwaterError, TargetError
+from headwater.files.accepted import Accepted
+from headwater.files.serverwide import escaping
+from headwater.model import Finding, MigrationFolder, Notify, Said, Target, ignore
+from headwater.postgres.connect import Connection, connect
+from headwater.postgres.databases import locale_of
+from headwater.postgres.pooler import require_own_session
+from headwater.postgres.tracing import trace
+from headwater.schema.diff import compare
+from headwater.schema.snapshot import Snapshot
+from headwater.settings import Settings
+from headwater.verdicts import Traced
+
+
+class Found(NamedTuple):
+    """A fact that was not there before a file, and the number of the statement that made it so."""
+
+    fact: Fact
+    number: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracing:
+    """What the trace of several files has shown; `failures` say which file does not work.
+
+    `notes` say what could not be traced; `version` is the major version of the target's server.
+    """
+
+    version: int
+    traces: tuple[Traced, ...] = ()
+    facts: tuple[tuple[Found, ...], ...] = ()
+    """For each trace what the catalogue holds since then, and would be regretted."""
+    failures: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def trace_files(  # noqa: PLR0913 - each is named by its caller
+    target: Target,
+    folder: MigrationFolder,
+    settings: Settings,
+    *,
+    before: Sequence[str],
+    files: Sequence[Accepted],
+    notify: Notify = ignore,
+) -> Tracing:
+    """Trace files, in order, behind those that are there `before` them; nothing but SELECTs there.
+
+    Where there is no place for scratch databases, or what is before does not build, a note says
+    so. A file that fails ends the trace: what is behind it was written to follow it.
+    """
+    with connect(target, purpose="lint") as connection:
+        require_own_session(connection, target)
+        version = connection.info.server_version // 1_00_00
+        place = scratch_server(connection, target, settings, notify)
+        if isinstance(place, str):
+            return Tracing(version=version, notes=(f"nothing was run: {place}",))
+        locale = locale_of(connection)
+    notify(Said(message="running the files on a scratch database"))
+    try:
+        with workshop(place, folder, settings, locale) as shop:
+            tracer = _Tracer(shop, place, settings, tuple(before), tuple(files))
+            return replace(tracer.tracing(), version=version)
+    except TargetError as error:
+        return Tracing(version=version, notes=(f"nothing was run: {error.message}",))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tracer:
+    """The files to trace, and where."""
+
+    shop: Workshop
+    place: ScratchServer
+    settings: Settings
+    before: tuple[str, ...]
+    files: tuple[Accepted, ...]
+
+    def tracing(self) -> Tracing:
+        """Run each file whole, then statement by statement."""
+        snapshots, end = self._run_whole()
+        traces, found, end_facts = list[Traced](), list[tuple[Found, ...]](), frozenset[Fact]()
+        for number, file in enumerate(self.files[: len(snapshots)]):
+            traced, facts, end_facts = self._trace(number, file)
+            found.append(facts)
+            if number + 1 < len(snapshots):
+                changes = compare(
+                    snapshots[number], snapshots[number + 1], schemas=self.settings.schemas
+                )
+                traced = replace(traced, changes=changes)
+            traces.append(traced)
+        # What a later file of the same run mends is nobody's trouble: NOT VALID, then VALIDATE.
+        lasting = (tuple(one for one in each if one.fact in end_facts) for each in found)
+        return replace(end, traces=tuple(traces), facts=tuple(lasting))
+
+    def _versions(self, count: int) -> list[str]:
+        return [*self.before, *(file.migration.version for file in self.files[:count])]
+
+    def _run_whole(self) -> tuple[list[Snapshot], Tracing]:
+        """Run the files as migrate does, one after the other; give the schema before each.
+
+        The last one is that behind the last file, unless something ended it.
+        """
+        snapshots, notes, failures = list[Snapshot](), list[str](), list[Finding]()
+        for count in range(len(self.files) + 1):
+            if count and (why := self._escapes(self.files[count - 1])):
+                notes.append(why)
+                break
+            try:
+                with self.shop.build(self._versions(count)) as built:
+                    snapshots.append(built.snapshot())
+            except TargetError:
+                raise
+            except HeadwaterError as error:
+                if count:
+                    failures.append(_failure(self.files[count - 1], error))
+                else:
+                    notes.append(
+                        f"nothing was run: what is there before does not build: {error.message}"
+                    )
+                break
+        return snapshots, Tracing(version=0, notes=tuple(notes), failures=tuple(failures))
+
+    def _escapes(self, file: Accepted) -> str:
+        """Say why a file must not run as a whole; nothing when it may."""
+        name = f"{file.migration.version}.sql"
+        found = escaping(file.script, name, roles=not self.place.ours)
+        if not found:
+            return ""
+        return f"{name} was not run as a whole: line {found[0].line}: {found[0].message}"
+
+    def _trace(
+        self, number: int, file: Accepted
+    ) -> tuple[Traced, tuple[Found, ...], frozenset[Fact]]:
+        """Trace a file: every statement in a transaction of its own, else all in one.
+
+        Gives what was measured, what is questionable since then, and all that is so behind it.
+        """
+        with self.shop.build(self._versions(number)) as built:
+            for together in (False, True):
+                traced, facts = self._on_a_copy(built, file, together=together)
+                if not traced.error or not file.migration.transactional:
+                    break
+            if facts is None:
+                return traced, (), frozenset()
+            makers = _makers(traced, new_facts(*facts))
+            if any(len(numbers) > 1 for numbers in makers.values()):
+                makers = self._exactly(built, file, makers, together=together)
+            found = (Found(fact, numbers[-1]) for fact, numbers in makers.items())
+            return traced, tuple(found), facts[1]
+
+    def _on_a_copy(
+        self, built: Built, file: Accepted, *, together: bool
+    ) -> tuple[Traced, tuple[frozenset[Fact], frozenset[Fact]] | None]:
+        """Trace a file on a copy; give what is questionable before it and behind it, too."""
+        facts = dict[int, frozenset[Fact]]()
+        last = len(file.script.statements)
+
+        def look(number: int, connection: Connection) -> None:
+            if number in (0, last):
+                facts[number] = catalogue_facts(connection, self.settings.schemas)
+
+        with self.shop.spare(built) as copy:
+            traced = trace(copy, file, self.settings, together=together, look=look)
+        return traced, (facts[0], facts[last]) if last in facts else None
+
+    def _exactly(
+        self, built: Built, file: Accepted, makers: Mapping[Fact, Sequence[int]], *, together: bool
+    ) -> dict[Fact, Sequence[int]]:
+        """Find the statement behind which each fact holds to the end, by running them once more."""
+        wanted = {number for numbers in makers.values() for number in numbers}
+        since = dict[Fact, int]()
+
+        def look(number: int, connection: Connection) -> None:
+            if number in wanted:
+                there = catalogue_facts(connection, self.settings.schemas)
+                for fact in makers:
+                    if fact in there:
+                        since.setdefault(fact, number)
+                    else:
+                        since.pop(fact, None)
+
+        with self.shop.spare(built) as copy:
+            trace(copy, file, self.settings, together=together, look=look)
+        return {fact: [since.get(fact, numbers[-1])] for fact, numbers in makers.items()}
+
+
+def _makers(traced: Traced, facts: Sequence[Fact]) -> dict[Fact, Sequence[int]]:
+    """Give the numbers of the statements that may have made each fact, by what they made."""
+    return {
+        fact: [ran.number for ran in traced.statements if not set(fact.names).isdisjoint(ran.made)]
+        or [ran.number for ran in traced.statements[-1:]]
+        for fact in facts
+    }
+
+
+def _failure(file: Accepted, error: HeadwaterError) -> Finding:
+    """Tell of a file that does not run; the place is in the message of the error."""
+    name = f"{file.migration.version}.sql"
+    line, column, message = _placed(error.message, name)
+    return replace(
+        FAILS.finding(file=name, line=line or 1, column=column or 1, message=message),
+        measured=error.detail,
+    )
+
+
+def _placed(message: str, file: str) -> tuple[int, int, str]:
+    """Take the place from the beginning of a message: `20240101_x.sql:3:12: …`."""
+    place, _, rest = message.partition(": ")
+    name, _, numbers = place.partition(":")
+    line, _, column = numbers.partition(":")
+    if name != file or not line.isdigit():
+        return 0, 0, message
+    return int(line), int(column) if column.isdigit() else 1, rest

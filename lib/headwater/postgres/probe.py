@@ -1,0 +1,185 @@
+"""What one session says of itself: its locks, what it read and wrote, the files behind the tables.
+
+The counters are those of the server (pg_stat_xact_all_tables): they grow until they are flushed
+between two transactions, so a probe is compared with another one of the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from headwater.model import LockMode
+from headwater.postgres.connect import Connection, only_catalog_names
+from headwater.postgres.tablelocks import LOCK_MODES
+
+# Tables of every kind with their indexes; nothing temporary.
+_RELATIONS: Final = """
+SELECT c.oid, n.nspname, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind,
+       pg_catalog.pg_relation_filenode(c.oid), coalesce(i.indrelid, 0),
+       coalesce((SELECT pg_catalog.array_agg(inhparent) FROM pg_catalog.pg_inherits
+                  WHERE inhrelid = c.oid), '{}')
+  FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
+ WHERE c.oid >= 16384 AND c.relpersistence <> 't'
+   AND c.relkind = ANY ('{r,p,v,m,f,S,i,I}'::"char"[])
+"""
+
+_LOCKS: Final = """
+SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
+ WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
+   AND l.relation >= 16384
+   AND l.database = (SELECT oid FROM pg_catalog.pg_database
+                      WHERE datname = pg_catalog.current_database())
+"""
+
+_COUNTS: Final = """
+SELECT relid, coalesce(seq_scan, 0) + coalesce(idx_scan, 0), coalesce(seq_scan, 0),
+       n_tup_ins + n_tup_upd + n_tup_del
+  FROM pg_catalog.pg_stat_xact_all_tables WHERE relid >= 16384
+"""
+
+_NOTES: Final = "SELECT pg_catalog.current_setting('headwater.trace', true)"
+
+_UNFINISHED: Final = """
+SELECT pg_catalog.format('constraint %I on %I.%I', o.conname, n.nspname, c.relname)
+  FROM pg_catalog.pg_constraint o
+  JOIN pg_catalog.pg_class c ON c.oid = o.conrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT o.convalidated AND o.conparentid = 0
+UNION ALL
+SELECT pg_catalog.format('index %I.%I', n.nspname, c.relname)
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+ WHERE NOT i.indisvalid AND c.oid >= 16384
+ORDER BY 1
+"""
+
+# As it is, search_path included. (What is not known to the server, such as app.user, is not shown.)
+_SETTINGS: Final = """
+SELECT name, setting FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'
+UNION ALL
+SELECT 'role', CURRENT_USER::pg_catalog.text
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relation:
+    """A relation as it is just now; `file` is that of its rows, `table` that of an index."""
+
+    schema: str
+    bare_name: str
+    name: str
+    """With its schema, as the server writes it."""
+    kind: str
+    file: int | None
+    table: int
+    parents: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """How often a table was read by any way, how often as a whole, and how many rows changed."""
+
+    scans: int = 0
+    whole: int = 0
+    rows: int = 0
+
+    def since(self, before: Counts) -> Counts:
+        """Give what came after an earlier look."""
+        return Counts(
+            scans=self.scans - before.scans,
+            whole=self.whole - before.whole,
+            rows=self.rows - before.rows,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """What a session holds and has done, inside its transaction."""
+
+    relations: Mapping[int, Relation]
+    locks: Mapping[int, LockMode]
+    """The strongest on each relation."""
+    counts: Mapping[int, Counts]
+    notes: Sequence[Mapping[str, Any]]
+    """What the event triggers have noted, in order; see tracing.sql."""
+
+
+def probe(connection: Connection) -> Probe:
+    """Look at everything; inside the transaction whose statement is looked at."""
+    with only_catalog_names(connection):
+        locks = strongest(connection.execute(_LOCKS).fetchall())
+        return replace(
+            only_notes(connection),
+            relations=_relations(connection),
+            locks=locks,
+            counts=_counts(connection),
+        )
+
+
+def only_notes(connection: Connection) -> Probe:
+    """Give what the event triggers have noted, and look at nothing else."""
+    row = connection.execute(_NOTES).fetchone()
+    notes = (row[0] or "" if row else "").splitlines()
+    return Probe(relations={}, locks={}, counts={}, notes=[json.loads(line) for line in notes])
+
+
+def strongest(rows: Sequence[tuple[Any, ...]]) -> dict[int, LockMode]:
+    """Give the strongest of the locks on each relation."""
+    found = dict[int, LockMode]()
+    for oid, written in rows:
+        mode = LOCK_MODES[written]
+        if oid not in found or mode.rank > found[oid].rank:
+            found[oid] = mode
+    return found
+
+
+def relations(connection: Connection) -> dict[int, Relation]:
+    """Give every relation by its oid."""
+    with only_catalog_names(connection):
+        return _relations(connection)
+
+
+def _relations(connection: Connection) -> dict[int, Relation]:
+    rows = connection.execute(_RELATIONS.encode()).fetchall()
+    return {
+        oid: Relation(
+            schema=schema,
+            bare_name=bare_name,
+            name=name,
+            kind=kind,
+            file=file,
+            table=table,
+            parents=tuple(parents),
+        )
+        for oid, schema, bare_name, name, kind, file, table, parents in rows
+    }
+
+
+def counts(connection: Connection) -> dict[int, Counts]:
+    """Give the counters of every table that the session has touched since they were flushed."""
+    with only_catalog_names(connection):
+        return _counts(connection)
+
+
+def _counts(connection: Connection) -> dict[int, Counts]:
+    rows = connection.execute(_COUNTS).fetchall()
+    return {
+        oid: Counts(scans=scans, whole=whole, rows=changed) for oid, scans, whole, changed in rows
+    }
+
+
+def unfinished(connection: Connection) -> tuple[str, ...]:
+    """Name the constraints that are not validated, and the indexes that are not valid."""
+    with only_catalog_names(connection):
+        return tuple(name for (name,) in connection.execute(_UNFINISHED.encode()))
+
+
+def session_settings(connection: Connection) -> dict[str, str]:
+    """Give what the session has set, and the role that it works as."""
+    return dict(connection.execute(_SETTINGS).fetchall())
