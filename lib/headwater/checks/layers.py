@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
 
 from headwater.checks.folder import base_findings
 from headwater.checks.linting import Texts, allowed_away, in_order, read_texts
+from headwater.checks.live import look_at_live
 from headwater.checks.measured import judged, of_the_catalogue, told
 from headwater.checks.rules import RULES
 from headwater.checks.tracing import Tracing, trace_files
-from headwater.model import Finding, Layer, MigrationFolder, Notify, Target, ignore
+from headwater.checks.weighing import weigh
+from headwater.model import Finding, Layer, MigrationFolder, Notify, Severity, Target, ignore
 from headwater.settings import Settings
 from headwater.verdicts import Linted, Weights
 
@@ -25,7 +26,7 @@ from headwater.verdicts import Linted, Weights
 class Selection:
     """Which files count (None: all, and `checks/`), and the base that they are compared with."""
 
-    versions: tuple[str, ...] | None
+    versions: frozenset[str] | None
     base: str = ""
 
     def counts(self, version: str) -> bool:
@@ -33,13 +34,14 @@ class Selection:
         return self.versions is None or version in self.versions
 
 
-def lint_text(
-    folder: MigrationFolder, settings: Settings, selection: Selection, *, today: date
-) -> Linted:
+def lint_text(folder: MigrationFolder, settings: Settings, selection: Selection) -> Linted:
     """Lint what the text says, and nothing else: no server is asked."""
     texts = read_texts(folder, selection.versions)
-    based = _based(folder, settings, selection, today)
-    findings = [*texts.refused, *based, *allowed_away(texts, texts.findings)]
+    findings = [
+        *texts.refused,
+        *_based(folder, settings, selection),
+        *allowed_away(texts, texts.findings),
+    ]
     return Linted(findings=in_order(findings), files=texts.files, notes=texts.notes)
 
 
@@ -49,7 +51,6 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     settings: Settings,
     selection: Selection,
     *,
-    today: date,
     live: bool = False,
     weights: Weights | None = None,
     notify: Notify = ignore,
@@ -60,37 +61,58 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     the target cannot be reached, or git cannot say what the base is.
     """
     texts = read_texts(folder, selection.versions)
-    based = _based(folder, settings, selection, today)
-    notes = list(texts.notes)
-    tracing = Tracing(version=0)
-    if sound := not texts.refused:
-        before = [m.version for m in folder.migrations if not selection.counts(m.version)]
-        tracing = trace_files(
-            target, folder, settings, before=before, files=texts.accepted, notify=notify
-        )
-    else:
-        notes.append("nothing was run: that needs files that migrate does not refuse")
+    based = _based(folder, settings, selection)
+    tracing = _traced(target, folder, settings, selection, texts, notify)
     findings = [*_layered(texts, tracing), *tracing.failures]
-    seen = {Layer.TEXT}
-    if sound and tracing.traces:
-        seen |= {Layer.TRACE, Layer.CATALOGUE}
-    judged_too = frozenset(rule.id for rule in RULES if rule.layer in seen - {Layer.TEXT})
-    findings = [*texts.refused, *based, *allowed_away(texts, findings, judged_too=judged_too)]
+    notes = [*texts.notes, *tracing.notes, *_lost(tracing)]
+    if live:
+        seen = look_at_live(target, texts.accepted, settings, notify=notify)
+        weights = weights or seen.weights
+        findings += seen.findings
+        notes += seen.notes
+    if weights:
+        findings = [*weigh(findings, tracing.traces, weights)]
+    asked = _layers_asked(tracing, live=live)
+    judged_too = frozenset(rule.id for rule in RULES if rule.layer in asked)
+    left = allowed_away(texts, findings, judged_too=judged_too)
     return Linted(
-        findings=in_order(findings),
+        findings=in_order([*texts.refused, *based, *left]),
         files=texts.files,
-        notes=(*notes, *tracing.notes, *_lost(tracing)),
+        notes=tuple(notes),
         traces=tracing.traces,
         weights=weights,
     )
 
 
+def _traced(  # noqa: PLR0913, PLR0917 - what lint_target was given
+    target: Target,
+    folder: MigrationFolder,
+    settings: Settings,
+    selection: Selection,
+    texts: Texts,
+    notify: Notify,
+) -> Tracing:
+    """Trace the files, unless there are some that would not run."""
+    if any(finding.severity is Severity.ERROR for finding in texts.refused):
+        return Tracing(
+            version=0, notes=("nothing was run: that needs files that migrate does not refuse",)
+        )
+    before = [m.version for m in folder.migrations if not selection.counts(m.version)]
+    return trace_files(target, folder, settings, before=before, files=texts.accepted, notify=notify)
+
+
+def _layers_asked(tracing: Tracing, *, live: bool) -> set[Layer]:
+    """Give the layers beside the text in which everything was looked at."""
+    asked = {Layer.LIVE} if live else set()
+    if not (tracing.failures or tracing.notes):
+        asked |= {Layer.TRACE, Layer.CATALOGUE}
+    return asked
+
+
 def _based(
-    folder: MigrationFolder, settings: Settings, selection: Selection, today: date
+    folder: MigrationFolder, settings: Settings, selection: Selection
 ) -> tuple[Finding, ...]:
-    if not selection.base:
-        return ()
-    return base_findings(folder, settings.root, selection.base, today=today)
+    return base_findings(folder, settings.root, selection.base) if selection.base else ()
 
 
 def _layered(texts: Texts, tracing: Tracing) -> Iterator[Finding]:

@@ -309,27 +309,6 @@ class _Body:
 # --- parse trees ------------------------------------------------------------------------------
 
 
-def expression_text(node: Any) -> str:
-    """Write an expression of a parse tree as SQL; names that need quotes have them.
-
-    Raises NotParsed for what the parser cannot write again.
-    """
-    tree = postgast.parse("SELECT NULL")
-    tree.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(node)
-    try:
-        return str(postgast.deparse(tree)).removeprefix("SELECT ")
-    except postgast.PgQueryError as error:
-        raise NotParsed(f"an expression cannot be written again: {error.message}", 0) from None
-
-
-def type_text(type_name: Any) -> str:
-    """Write a type of the parse tree as SQL: `numeric(10, 2)`, `app.status[]`."""
-    cast = postgast.parse("SELECT CAST(NULL AS integer)")
-    value = cast.stmts[0].stmt.select_stmt.target_list[0].res_target.val
-    value.type_cast.type_name.CopyFrom(type_name)
-    return expression_text(value).removeprefix("NULL::")
-
-
 def walk(tree: Any) -> Iterator[tuple[str, Any, bool]]:
     """Give every node of a parse tree with its name, and whether a sub-select holds it.
 
@@ -357,6 +336,27 @@ def word_of(node: Any, field: str) -> str:
 
 
 _WORDS: dict[tuple[str, str], dict[int, str]] = {}
+
+
+def expression_text(node: Any) -> str:
+    """Write an expression of a parse tree as SQL; names that need quotes have them.
+
+    Raises NotParsed for what the parser cannot write again.
+    """
+    tree = postgast.parse("SELECT NULL")
+    tree.stmts[0].stmt.select_stmt.target_list[0].res_target.val.CopyFrom(node)
+    try:
+        return str(postgast.deparse(tree)).removeprefix("SELECT ")
+    except postgast.PgQueryError as error:
+        raise NotParsed(f"an expression cannot be written again: {error.message}", 0) from None
+
+
+def type_text(type_name: Any) -> str:
+    """Write a type of the parse tree as SQL: `numeric(10, 2)`, `app.status[]`."""
+    cast = postgast.parse("SELECT CAST(NULL AS integer)")
+    value = cast.stmts[0].stmt.select_stmt.target_list[0].res_target.val
+    value.type_cast.type_name.CopyFrom(type_name)
+    return expression_text(value).removeprefix("NULL::")
 
 
 class _Offsets:
