@@ -72,6 +72,10 @@ alter table app.t add constraint a_positive check (a > 0) not valid;
 alter table app.t add constraint id_positive check (id > 0) not valid;
 alter table app.t add constraint to_u foreign key (b) references app.u (id) not valid;
 create unique index ids on app.u (id);
+create table app.keyed (id bigint, a integer);
+insert into app.keyed values (1, null);
+create unique index keyed_a on app.keyed (a) include (id);
+create unique index keyed_id on app.keyed (id);
 create function app.is_odd(integer) returns boolean language sql immutable as 'select $1 % 2 = 1';
 create function app.unmarked(integer) returns boolean language sql as 'select true';
 create type app.kind as enum ('one', 'two');
@@ -147,6 +151,16 @@ FAILS = [
         '1 row of app.t with NULL in Odd "Name',
     ),
     ("alter table app.parted alter at set not null", "null", "1 row of app.parted with NULL in at"),
+    (
+        "alter table app.t add constraint n not null a",
+        "null",
+        "NOT NULL would fail: 1 row of app.t with NULL in a",
+    ),
+    (
+        "alter table app.keyed add primary key using index keyed_a",
+        "null",
+        "PRIMARY KEY would fail: 1 row of app.keyed with NULL in a",
+    ),
     # duplicates
     (
         "alter table app.t add constraint x unique (id)",
@@ -295,6 +309,8 @@ FAILS = [
 
 HOLDS = [
     "alter table app.t alter id set not null",
+    "alter table app.t add constraint n not null a not valid",
+    "alter table app.t add check (a > 0) not enforced",
     "alter table app.t add column n int not null default 5",
     "alter table app.t add column n bigserial not null",
     "alter table app.t add column n int generated always as identity not null",
@@ -307,6 +323,7 @@ HOLDS = [
     "create unique index x on app.t (b) where a > 0",
     "create unique index x on app.t (fixed) nulls not distinct",
     "alter table app.u add constraint y unique using index ids",
+    "alter table app.keyed add primary key using index keyed_id",
     "create index x on app.t (b)",
     "alter table app.t add foreign key (b) references app.u not valid",
     "alter table app.t add constraint f foreign key (a) references app.u (id) not valid, add check (a > 0) not valid",

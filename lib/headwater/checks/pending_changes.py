@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from headwater.files.demands import Demand, enum_name, messages, of_words
-from headwater.files.grammar import Statement
+from headwater.files.demands import Demand, of_words
+from headwater.files.grammar import Statement, walk, word_of
 from headwater.files.locks import Named
 
 _WRITES = ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt")
@@ -77,11 +77,10 @@ def _written_by(statement: Statement) -> Iterator[Named]:
         yield from (_named(one.range_var) for one in node.relations)
     elif statement.kind == "alter_table_stmt":
         for command in (one.alter_table_cmd for one in node.cmds):
-            if enum_name(command, "subtype") in _MOVES:
+            if word_of(command, "subtype") in _MOVES:
                 yield _named(node.relation)
     if statement.kind not in ("create_function_stmt", "rule_stmt"):
-        found = (one for one in messages(node) if one.DESCRIPTOR.name in _WRITES)
-        yield from (_named(one.relation) for one in found)
+        yield from (_named(one.relation) for kind, one, _ in walk(node) if kind in _WRITES)
 
 
 def _made_by(statement: Statement) -> Iterator[Named]:
@@ -94,7 +93,7 @@ def _made_by(statement: Statement) -> Iterator[Named]:
             yield _named(node.into.rel)
         case "select_stmt" if node.into_clause.rel.relname:
             yield _named(node.into_clause.rel)
-        case "rename_stmt" if enum_name(node, "rename_type") == "OBJECT_TABLE":
+        case "rename_stmt" if word_of(node, "rename_type") == "OBJECT_TABLE":
             yield _named(node.relation)
             yield Named(node.relation.schemaname, node.newname)
         case "alter_object_schema_stmt" if node.relation.relname:
@@ -110,12 +109,12 @@ def _made_by(statement: Statement) -> Iterator[Named]:
 def _columns_of(statement: Statement) -> Iterator[tuple[Named, str]]:
     """Give the columns that are not there before, or have other values afterwards."""
     node = statement.node
-    if statement.kind == "rename_stmt" and enum_name(node, "rename_type") == "OBJECT_COLUMN":
+    if statement.kind == "rename_stmt" and word_of(node, "rename_type") == "OBJECT_COLUMN":
         yield _named(node.relation), node.subname
         yield _named(node.relation), node.newname
     elif statement.kind == "alter_table_stmt":
         for command in (one.alter_table_cmd for one in node.cmds):
-            if enum_name(command, "subtype") in _COLUMNS:
+            if word_of(command, "subtype") in _COLUMNS:
                 definition = getattr(command, "def").column_def
                 yield _named(node.relation), command.name or definition.colname
 
@@ -123,5 +122,5 @@ def _columns_of(statement: Statement) -> Iterator[tuple[Named, str]]:
 def _calls(statement: Statement) -> bool:
     """Say whether a SELECT calls a function: it may be one that writes."""
     return statement.kind == "select_stmt" and any(
-        one.DESCRIPTOR.name == "FuncCall" for one in messages(statement.node)
+        kind == "FuncCall" for kind, *_ in walk(statement.node)
     )

@@ -77,6 +77,7 @@ def preflight(
         notify(Said(message=f"asking the rows about {file.migration.version}"))
         for statement in file.script.statements:
             findings += _of_statement(run, file, statement)
+        file.let_go()
     return Preflight(findings=tuple(findings), notes=tuple(dict.fromkeys(run.notes)))
 
 

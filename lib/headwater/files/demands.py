@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from headwater.files.grammar import Statement, expression_text, parse, type_text, walk, word_of
 from headwater.files.locks import Named
-
-if TYPE_CHECKING:
-    from headwater.files.grammar import Script, Statement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +37,13 @@ class NoNull(Demand):
     """No row has NULL in any of the columns; `doing` is what demands it, in words."""
 
     doing: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoNullInKey(Demand):
+    """No row has NULL in a column of an index that becomes the primary key."""
+
+    index: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,17 +153,6 @@ def demands_of(statement: Statement) -> Iterator[Demand]:
 # --- parts of the parse tree ------------------------------------------------------------------
 
 
-def messages(node: Any) -> Iterator[Any]:
-    """Walk a parse tree: the node itself, and everything below it."""
-    stack = [node]
-    while stack:
-        one = stack.pop()
-        yield one
-        for descriptor, value in one.ListFields():
-            if descriptor.message_type is not None:
-                stack += value if hasattr(value, "__len__") else [value]
-
-
 def _named(variable: Any) -> Named:
     return Named(variable.schemaname, variable.relname)
 
@@ -177,8 +171,8 @@ def _columns_in(*nodes: Any) -> tuple[str, ...]:
     found = {
         field.string.sval
         for node in nodes
-        for one in messages(node)
-        if one.DESCRIPTOR.name == "ColumnRef"
+        for kind, one, _ in walk(node)
+        if kind == "ColumnRef"
         for field in one.fields
         if field.string.sval
     }
@@ -190,22 +184,10 @@ def functions_in(*nodes: Any) -> tuple[Named, ...]:
     found = {
         of_words(_strings(one.funcname))
         for node in nodes
-        for one in messages(node)
-        if one.DESCRIPTOR.name == "FuncCall"
+        for kind, one, _ in walk(node)
+        if kind == "FuncCall"
     }
     return tuple(sorted(found))
-
-
-def enum_name(node: Any, field: str) -> str:
-    """Give the name of an enum value of a parse node."""
-    descriptor = node.DESCRIPTOR.fields_by_name[field]
-    return str(descriptor.enum_type.values_by_number[getattr(node, field)].name)
-
-
-def _sql(node: Any) -> str:
-    from headwater.files.grammar import expression_text
-
-    return expression_text(node)
 
 
 # --- constraints ------------------------------------------------------------------------------
@@ -213,7 +195,7 @@ def _sql(node: Any) -> str:
 
 def _constraint(table: Named, constraint: Any, *, only: bool) -> Iterator[Demand]:
     """Give what a constraint of a table demands, also one that is not checked now."""
-    kind = enum_name(constraint, "contype")
+    kind = word_of(constraint, "contype")
     if kind in _CONSTRAINTS and (constraint.is_enforced or kind in _ALWAYS_ENFORCED):
         for demand in _CONSTRAINTS[kind](table, constraint):
             yield replace(
@@ -225,13 +207,13 @@ def _constraint(table: Named, constraint: Any, *, only: bool) -> Iterator[Demand
 
 
 # The parser leaves their flag unset.
-_ALWAYS_ENFORCED = ("CONSTR_UNIQUE", "CONSTR_PRIMARY")
+_ALWAYS_ENFORCED = ("CONSTR_NOTNULL", "CONSTR_PRIMARY", "CONSTR_UNIQUE")
 
 
 def _check(table: Named, constraint: Any) -> Iterator[Demand]:
     yield Holds(
         table=table,
-        expression=_sql(constraint.raw_expr),
+        expression=expression_text(constraint.raw_expr),
         columns=_columns_in(constraint.raw_expr),
         functions=functions_in(constraint.raw_expr),
     )
@@ -259,6 +241,8 @@ def _primary_key(table: Named, constraint: Any) -> Iterator[Demand]:
     if columns:
         yield NoNull(table=table, columns=columns, doing="PRIMARY KEY")
         yield from _unique(table, constraint)
+    elif constraint.indexname:
+        yield NoNullInKey(table=table, index=constraint.indexname)
 
 
 def _foreign_key(table: Named, constraint: Any) -> Iterator[Demand]:
@@ -292,11 +276,11 @@ def quoted(name: str) -> str:
 
 def _alter_table(node: Any) -> Iterator[Demand]:
     table, only = _named(node.relation), not node.relation.inh
-    if enum_name(node, "objtype") != "OBJECT_TABLE":
+    if word_of(node, "objtype") != "OBJECT_TABLE":
         return
     for one in node.cmds:
         command = one.alter_table_cmd
-        judge = _COMMANDS.get(enum_name(command, "subtype"))
+        judge = _COMMANDS.get(word_of(command, "subtype"))
         if judge is not None:
             yield from judge(table, command, only)
 
@@ -320,7 +304,7 @@ _SERIAL = ("serial", "bigserial", "smallserial", "serial4", "serial8", "serial2"
 
 def _add_column(table: Named, command: Any, only: bool) -> Iterator[Demand]:  # noqa: FBT001
     column = getattr(command, "def").column_def
-    kinds = {enum_name(item.constraint, "contype"): item.constraint for item in column.constraints}
+    kinds = {word_of(item.constraint, "contype"): item.constraint for item in column.constraints}
     default = kinds.get("CONSTR_DEFAULT")
     is_null = default is not None and default.raw_expr.a_const.isnull
     filled = any(kind in kinds for kind in _FILLED) and not is_null
@@ -330,8 +314,6 @@ def _add_column(table: Named, command: Any, only: bool) -> Iterator[Demand]:  # 
 
 
 def _alter_type(table: Named, command: Any, only: bool) -> Iterator[Demand]:  # noqa: FBT001
-    from headwater.files.grammar import type_text
-
     definition = getattr(command, "def").column_def
     using = definition.raw_default if definition.HasField("raw_default") else None
     to = definition.type_name
@@ -341,7 +323,7 @@ def _alter_type(table: Named, command: Any, only: bool) -> Iterator[Demand]:  # 
         columns=(command.name, *(_columns_in(using) if using else ())),
         functions=functions_in(using) if using else (),
         column=command.name,
-        value=f"({_sql(using)})" if using else quoted(command.name),
+        value=f"({expression_text(using)})" if using else quoted(command.name),
         type=type_text(to),
         plain=using is None or _is_plain(using, command.name, to),
         base="" if to.array_bounds or to.setof else _strings(to.names)[-1],
@@ -351,8 +333,6 @@ def _alter_type(table: Named, command: Any, only: bool) -> Iterator[Demand]:  # 
 
 def _is_plain(using: Any, column: str, to: Any) -> bool:
     """Say whether an expression is the column, or a cast of the column to the type."""
-    from headwater.files.grammar import type_text
-
     if using.HasField("type_cast"):
         cast = using.type_cast
         return bool(type_text(cast.type_name) == type_text(to)) and _is_column(cast.arg, column)
@@ -397,7 +377,7 @@ def _datum(node: Any) -> str:
     words = _strings(node.column_ref.fields)
     if len(words) == 1 and words[0] in ("minvalue", "maxvalue"):
         return words[0].upper()
-    return _sql(node)
+    return expression_text(node)
 
 
 # --- others -----------------------------------------------------------------------------------
@@ -416,14 +396,14 @@ def _index(node: Any) -> Iterator[Demand]:
         functions=functions_in(*expressions, *where),
         only=True,
         keys=tuple(map(key_text, elements)),
-        where=_sql(where[0]) if where else "",
+        where=expression_text(where[0]) if where else "",
         nulls_distinct=not node.nulls_not_distinct,
     )
 
 
 def key_text(element: Any) -> str:
     """Write what an element of an index, or of a partition key, stands for as SQL."""
-    text = quoted(element.name) if element.name else f"({_sql(element.expr)})"
+    text = quoted(element.name) if element.name else f"({expression_text(element.expr)})"
     collation = ".".join(map(quoted, _strings(element.collation)))
     return f"{text} COLLATE {collation}" if collation else text
 
@@ -437,13 +417,13 @@ def _partition_of(node: Any) -> Iterator[Demand]:
 def _alter_domain(node: Any) -> Iterator[Demand]:
     domain = of_words(_strings(node.type_name))
     constraint = getattr(node, "def").constraint
-    kind = enum_name(constraint, "contype")
+    kind = word_of(constraint, "contype")
     if node.subtype == "O" or (node.subtype == "C" and kind == "CONSTR_NOTNULL"):
         yield OfDomain(table=domain)
     elif node.subtype == "C" and kind == "CONSTR_CHECK":
         yield OfDomain(
             table=domain,
-            expression=_sql(constraint.raw_expr),
+            expression=expression_text(constraint.raw_expr),
             functions=functions_in(constraint.raw_expr),
             constraint=constraint.conname,
             later=constraint.skip_validation,
@@ -466,31 +446,25 @@ _DEMANDING = {
 def demands_of_constraint(table: Named, definition: str) -> tuple[Demand, ...]:
     """Give what a constraint demands by its definition (of pg_get_constraintdef)."""
     text = f"ALTER TABLE {quoted(table.schema)}.{quoted(table.name)} ADD {definition}"
-    [statement] = _parse(text).statements
+    [statement] = parse(text).statements
     return tuple(replace(demand, later=False) for demand in demands_of(statement))
 
 
 def check_of_domain(definition: str) -> tuple[str, tuple[Named, ...]]:
     """Give the expression of a check of a domain, and the functions that it calls."""
-    [statement] = _parse(f"ALTER DOMAIN d ADD {definition}").statements
+    [statement] = parse(f"ALTER DOMAIN d ADD {definition}").statements
     expression = getattr(statement.node, "def").constraint.raw_expr
-    return _sql(expression), functions_in(expression)
+    return expression_text(expression), functions_in(expression)
 
 
 def keys_of_partitioning(definition: str) -> tuple[str, ...]:
     """Give the keys (SQL) by which a table is partitioned (of pg_get_partkeydef)."""
-    [statement] = _parse(f"CREATE TABLE t () PARTITION BY {definition}").statements
+    [statement] = parse(f"CREATE TABLE t () PARTITION BY {definition}").statements
     return tuple(key_text(part.partition_elem) for part in statement.node.partspec.part_params)
 
 
 def bound_of(definition: str) -> Bound:
     """Read the bound of a partition as the catalogue writes it: `FOR VALUES IN (1)`."""
-    [statement] = _parse(f"ALTER TABLE t ATTACH PARTITION p {definition}").statements
+    [statement] = parse(f"ALTER TABLE t ATTACH PARTITION p {definition}").statements
     [command] = statement.node.cmds
     return _bound(getattr(command.alter_table_cmd, "def").partition_cmd.bound)
-
-
-def _parse(text: str) -> Script:
-    from headwater.files.grammar import parse
-
-    return parse(text)

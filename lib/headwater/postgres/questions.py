@@ -24,6 +24,7 @@ from headwater.files.demands import (
     Known,
     NoneInDefault,
     NoNull,
+    NoNullInKey,
     NoRow,
     OfDomain,
     Validated,
@@ -128,6 +129,28 @@ def _of_nulls(connection: Connection, demand: NoNull) -> Iterator[Question]:
             rest=f"with NULL in {_listed(columns)}",
             body=_where(table, sql.SQL(" OR ").join(nulls), only=demand.only),
         )
+
+
+_KEY = """
+SELECT a.attname
+  FROM pg_catalog.pg_index i
+  JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid
+   AND a.attnum = ANY ((i.indkey::int2[])[0 : i.indnkeyatts - 1])
+ WHERE i.indrelid = %s::oid AND c.relname = %s ORDER BY a.attnum
+"""
+
+
+def _of_nulls_in_key(connection: Connection, demand: NoNullInKey) -> Iterator[Question]:
+    table = _table(connection, demand.table)
+    if table is None:
+        return
+    with only_catalog_names(connection):
+        rows = connection.execute(_KEY, (table.oid, demand.index)).fetchall()
+    columns = tuple(name for (name,) in rows)
+    yield from _of_nulls(
+        connection, NoNull(table=table.named, columns=columns, doing="PRIMARY KEY")
+    )
 
 
 def _of_rows(connection: Connection, demand: NoRow) -> Iterator[Question]:
@@ -557,6 +580,7 @@ _ASKING: dict[type[Demand], Callable[[Connection, Any], Iterator[Question]]] = {
     Holds: _of_check,
     Known: _of_orphans,
     NoNull: _of_nulls,
+    NoNullInKey: _of_nulls_in_key,
     NoRow: _of_rows,
     NoneInDefault: _of_default,
     OfDomain: _of_domain,

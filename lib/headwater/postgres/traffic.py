@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from headwater.model import LockMode
 from headwater.postgres.connect import Connection, only_catalog_names
+from headwater.postgres.tablelocks import LOCK_MODES
 from headwater.postgres.translate import translated
 
 # From here on a sequence is told of. (At 70 percent of 2³¹ a key that took a year has months.)
@@ -28,9 +29,6 @@ _WAITS_FROM = {
     LockMode.EXCLUSIVE: LockMode.ROW_SHARE,
     LockMode.ACCESS_EXCLUSIVE: LockMode.ACCESS_SHARE,
 }
-
-# As pg_locks writes them.
-_WRITTEN = {f"{mode.title().replace(' ', '')}Lock": mode for mode in LockMode}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +120,7 @@ def holders(
     with translated("looking at open transactions"), only_catalog_names(connection):
         rows = connection.execute(_HOLDERS, (list(locks),)).fetchall()
     found = (
-        Holder(table=table, mode=_WRITTEN[mode], who=who, seconds=seconds)
+        Holder(table=table, mode=LOCK_MODES[mode], who=who, seconds=seconds)
         for table, mode, who, seconds in rows
         if seconds > longer_than_s
     )

@@ -53,7 +53,7 @@ def read_weights(connection: Connection, schemas: Sequence[str]) -> Weights:
                 writes=writes,
                 estimated=estimated,
             )
-            for name, count, heap_bytes, index_bytes, writes, estimated in rows
+            for name, count, heap_bytes, index_bytes, writes, estimated in sorted(rows)
         },
         source=source,
         version=connection.info.server_version // 1_00_00,

@@ -39,5 +39,4 @@ SELECT pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name,
   JOIN pg_catalog.pg_class c ON c.oid = r.root
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN measured m ON m.oid = r.oid
- GROUP BY 1
- ORDER BY 1 COLLATE "C"
+ GROUP BY c.oid, n.nspname, c.relname

@@ -35,8 +35,8 @@ WOULD_FAIL_NULL = Rule(
     why="Rows that are there have no value where the statement wants one, so it fails on them.",
     instead="give these rows a value in a migration before it; a new column: add it without NOT "
     "NULL, or with a default",
-    bad="alter table app.dirty add constraint a_given not null a;",
-    good="alter table app.clean add constraint a_given not null a;",
+    bad="alter table app.dirty alter column a set not null;",
+    good="alter table app.clean alter column a set not null;",
     setup=_DIRTY,
 )
 WOULD_FAIL_DUPLICATE = Rule(
