@@ -14,7 +14,7 @@ from typing import Final
 
 from psycopg.rows import class_row
 
-from headwater.checks.rules.catalogue import CATALOGUE
+from headwater.checks.rules import BY_ID
 from headwater.model import Finding, Severity
 from headwater.postgres.connect import Connection
 from headwater.postgres.translate import translated
@@ -22,8 +22,6 @@ from headwater.schema.pins import pin
 
 # The joins stand in a good order; to look for a better one takes longer than all the rest.
 _AS_WRITTEN: Final = b"SET LOCAL join_collapse_limit = 1"
-
-_RULES: Final = {rule.id: rule for rule in CATALOGUE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +118,7 @@ def new_findings(
 
 
 def _finding(fact: Fact, place: Span, *, version: int | None) -> Finding:
-    return _RULES[fact.rule].finding(
+    return BY_ID[fact.rule].finding(
         file=place.file,
         line=place.line,
         column=place.column,

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from headwater.checks.rules import BY_ID
+from headwater.checks.rules.own import DROP_CASCADE
 from headwater.checks.rules.rule import Claim, Rule
 from headwater.checks.rules.traced import (
     BUILD_UNDER_LOCK,
@@ -24,7 +25,7 @@ from headwater.checks.tracing import Found
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
 from headwater.files.text import line_at, place
-from headwater.model import Finding, LockMode, Severity
+from headwater.model import Finding, Layer, LockMode, Severity
 from headwater.verdicts import Effect, Traced, TracedStatement
 
 _SHOWN = 3
@@ -67,7 +68,11 @@ def judged(findings: Iterable[Finding], file: Accepted, traced: Traced) -> list[
     kept = list[Finding]()
     for finding in findings:
         rule, ran = BY_ID.get(finding.rule), _statement_of(finding, file, traced)
-        if rule is None or rule.claim is None or ran is None or ran.skipped:
+        if rule is None or ran is None or ran.skipped:
+            kept.append(finding)
+        elif rule is DROP_CASCADE:
+            kept.append(replace(finding, measured=_with_it(ran)))
+        elif rule.claim is None:
             kept.append(finding)
         elif effect := confirming(rule.claim, ran):
             kept.append(replace(finding, measured=in_words(effect), relation=effect.relation))
@@ -76,9 +81,9 @@ def judged(findings: Iterable[Finding], file: Accepted, traced: Traced) -> list[
 
 def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:
     """Give the effect that shows a claim to be right; None when the statement did no such thing."""
-    effects = sorted(filter(blocks, ran.effects), key=lambda each: not each.target)
-    for effect in effects:
-        if _shows(claim, effect):
+    held = {lock.relation for lock in ran.held}
+    for effect in sorted(ran.effects, key=lambda each: not each.target):
+        if (blocks(effect) or effect.relation in held) and _shows(claim, effect):
             return effect
     return None
 
@@ -121,7 +126,7 @@ def told(
         if not any(f.measured and f.severity is not Severity.INFO for f in here):
             yield from _work(ran, teller)
         yield from _elsewhere(ran, teller, {f.relation for f in here})
-        yield from _held(ran, teller)
+        yield from _held(ran, teller, {f.relation for f in here if f.measured})
         yield from _other(ran, teller, {f.rule for f in here})
 
 
@@ -136,12 +141,13 @@ def of_the_catalogue(
         statement = file.script.statements[number - 1]
         if any(f.rule == fact.rule and _is_at(f, statement, file) for f in seen):
             continue
-        yield _Teller(file, statement, version).finding(
+        finding = _Teller(file, statement, version).finding(
             BY_ID[fact.rule],
             message=fact.words,
             relation=fact.relation,
             severity=fact.severity,
         )
+        yield replace(finding, layer=Layer.CATALOGUE)
 
 
 def _is_at(finding: Finding, statement: Statement, file: Accepted) -> bool:
@@ -183,17 +189,17 @@ class _Teller:
 def _work(ran: TracedStatement, teller: _Teller) -> Iterator[Finding]:
     """Tell of the work that is done while others wait for that table."""
     for effect in filter(blocks, ran.effects):
-        rule = (
-            REWRITE
-            if effect.rewrite
-            else BUILD_UNDER_LOCK
-            if effect.builds
-            else SCAN_UNDER_LOCK
-            if effect.scans
-            else None
-        )
-        if rule:
+        if rule := _rule_of(effect):
             yield teller.finding(rule, measured=in_words(effect), relation=effect.relation)
+
+
+def _rule_of(effect: Effect) -> Rule | None:
+    """Give the rule that tells of the heaviest work: a rewrite builds and reads as well."""
+    if effect.rewrite:
+        return REWRITE
+    if effect.builds:
+        return BUILD_UNDER_LOCK
+    return SCAN_UNDER_LOCK if effect.scans else None
 
 
 def _elsewhere(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
@@ -210,11 +216,20 @@ def _elsewhere(ran: TracedStatement, teller: _Teller, known: Collection[str]) ->
         )
 
 
-def _held(ran: TracedStatement, teller: _Teller) -> Iterator[Finding]:
-    """Tell of work that is done while what ran before it keeps others waiting."""
+def _held(ran: TracedStatement, teller: _Teller, known: set[str]) -> Iterator[Finding]:
+    """Tell of work that is done while what ran before it keeps others waiting.
+
+    Where the statement itself only goes on under such a lock, a finding that is `known` tells it.
+    """
     doing = next((effect for effect in ran.effects if effect.works), None)
     own = {effect.relation: effect.lock for effect in ran.effects if blocks(effect)}
-    held = [lock for lock in ran.held if not _is_as_strong(own.get(lock.relation), lock.mode)]
+    told_already = known - own.keys()
+    held = [
+        lock
+        for lock in ran.held
+        if lock.relation not in told_already
+        and not _is_as_strong(own.get(lock.relation), lock.mode)
+    ]
     if doing is None or not held:
         return
     waiting = _listed([f"{lock.relation} ({lock.mode.blocks})" for lock in held])
@@ -229,11 +244,15 @@ def _is_as_strong(own: LockMode | None, held: LockMode) -> bool:
     return own is not None and own.rank >= held.rank
 
 
+def _with_it(ran: TracedStatement) -> str:
+    gone = [f"{each.kind} {each.identity}" for each in ran.gone if each.cascade]
+    return f"also dropped: {', '.join(gone)}" if gone else ""
+
+
 def _other(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
     """Tell of cascades, of what a block does, and of settings that stay."""
-    gone = [f"{each.kind} {each.identity}" for each in ran.gone if each.cascade]
-    if gone:
-        yield teller.finding(CASCADE, measured=f"also dropped: {', '.join(gone)}")
+    if DROP_CASCADE.id not in known and (with_it := _with_it(ran)):
+        yield teller.finding(CASCADE, measured=with_it)
     if ran.hidden:
         yield teller.finding(HIDDEN_DDL, measured=f"it runs: {', '.join(ran.hidden)}")
     rule = BY_ID.get("setting-left")
