@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import threading
 
@@ -11,8 +12,9 @@ import pytest
 
 from headwater.model import Said, around
 from headwater.report import live
+from headwater.report.forms import Line, folded
 from headwater.report.live import progress
-from headwater.report.screen import print_json, say
+from headwater.report.screen import console, print_json, print_lines, say
 
 
 def written(text: str, monkeypatch: pytest.MonkeyPatch, *, encoding: str = "utf-8") -> str:
@@ -68,6 +70,42 @@ def test_of_a_long_line_only_what_stands_around_the_place_is_shown(
     assert text[shown - 1] == source[column - 1]
     assert len(text) <= 164
     assert (text == source) == (len(source) <= 80 + column - 1 <= 160)
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_gets_lines_that_fit_and_sql_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "20")
+    console.cache_clear()
+    sql = "select 'a b c d e f g h i j'"
+    print_lines([Line("  of words and words and words", "red", hang=4), Line(sql)])
+    console.cache_clear()
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert plain == f"  of words and words\n    and words\n{sql}\n"
+
+
+def test_a_stream_that_is_no_terminal_gets_whole_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setenv("COLUMNS", "20")
+    print_lines([Line("of words and words and words", hang=4)])
+    assert stream.getvalue() == "of words and words and words\n"
+
+
+def test_a_name_is_never_broken() -> None:
+    assert folded(Line("see kb.a_name-that-is-long", hang=2), 10) == [
+        "see",
+        "  kb.a_name-that-is-long",
+    ]
 
 
 # --- progress ---------------------------------------------------------------------------------

@@ -164,7 +164,8 @@ def _finding(finding: Finding, place: Place) -> Iterator[str]:
 
 def _notes(outcome: Linted) -> Iterator[str]:
     for note in outcome.notes:
-        yield f"- {plain(note)}"
+        # A word of ours comes first: what begins an item may mean more (a list, a rule).
+        yield f"- note: {plain(note)}"
     for traced in outcome.traces:
         for name in traced.unfinished:
             yield f"- {code(f'{traced.version}.sql')} leaves unfinished: {plain(name)}"
