@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from headwater.model import Finding, Layer, LockMode, Severity
+from headwater.model import Finding, Layer, LockMode, Severity, TableLock
 from headwater.report.formats import Place
 from headwater.verdicts import (
     Change,
@@ -89,7 +89,10 @@ TRACE = Traced(
             ),
             hidden=("DROP TABLE kb.old",),
             settings=("search_path",),
-            held=("kb.documents", "kb.tags"),
+            held=(
+                TableLock(relation="kb.documents", mode=LockMode.ACCESS_EXCLUSIVE),
+                TableLock(relation="kb.tags", mode=LockMode.SHARE),
+            ),
         ),
         TracedStatement(number=4, line=12, text="create role reader", skipped="it would stay"),
     ),

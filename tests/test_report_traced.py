@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.model import LockMode
+from headwater.model import LockMode, TableLock
 from headwater.report.forms import folded
 from headwater.report.traced import is_quiet, traced_lines
 from headwater.verdicts import Effect, Gone, Traced, TracedStatement
@@ -30,7 +30,8 @@ AT_80 = """\
       drops by cascade: view kb.old_names
       does what its text does not say: DROP TABLE kb.old
       leaves settings changed: search_path
-      still locked meanwhile: kb.documents, kb.tags
+      still locked meanwhile: kb.documents (blocks reads and writes), kb.tags
+          (blocks writes)
   line 12: create role reader
       not run: it would stay
   left unfinished: constraint positive on kb.documents (NOT VALID)
@@ -104,7 +105,7 @@ def test_statements_that_touch_nothing_are_counted_where_they_stand() -> None:
         pytest.param({"effects": (effect(LockMode.SHARE),)}, id="lock"),
         pytest.param({"hidden": ("CREATE TABLE",)}, id="hidden"),
         pytest.param({"settings": ("role",)}, id="setting"),
-        pytest.param({"held": ("kb.t",)}, id="held"),
+        pytest.param({"held": (TableLock(relation="kb.t", mode=LockMode.SHARE),)}, id="held"),
         pytest.param({"skipped": "why"}, id="not-run"),
         pytest.param({"gone": (Gone(kind="view", identity="v", cascade=True),)}, id="cascade"),
     ],
