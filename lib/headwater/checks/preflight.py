@@ -120,9 +120,6 @@ def _of_demand(
     tables = _tables_of(demand)
     if run.changes.is_new(demand, *tables):
         return
-    if writer := run.changes.writer(*tables):
-        run.notes.append(f"{where}: the rows were not asked: {writer} changes them before")
-        return
     if called := volatile_among(run.connection, demand.functions):
         run.notes.append(
             f"{where}: the rows were not asked: {', '.join(called)} is VOLATILE, so that it may "
@@ -130,16 +127,17 @@ def _of_demand(
         )
         return
     for question in questions_of(run.connection, demand, patience_ms=run.patience_ms):
-        answer = _answer(run, question)
+        # Of a domain, or a default partition, the tables are known only now.
+        read = (*tables, *(table.named for table in question.reads))
+        answer = _answer(run, question, read)
         if answer.note:
             run.notes.append(f"{where}: {question.table} could not be asked: {answer.note}")
         elif answer.count:
             yield _finding(run, question, answer, file, statement)
 
 
-def _answer(run: _Run, question: Question) -> Answer:
-    # Of a domain, or a default partition, the tables are known only now.
-    if writer := run.changes.writer(*(table.named for table in question.reads)):
+def _answer(run: _Run, question: Question, read: Sequence[Named]) -> Answer:
+    if writer := run.changes.writer(*read):
         return Answer(note=f"{writer} changes its rows before")
     left_ms = int((run.deadline - time.monotonic()) * 1000)
     if left_ms <= 0:
