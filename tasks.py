@@ -10,13 +10,14 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from headwater import checks, files, postgres, report
+from headwater import __version__, checks, files, postgres, report
 from headwater.report.workflow import task, with_full_names
 
 if TYPE_CHECKING:
+    from headwater.files.hooks import Hooked
     from headwater.model import Migrated, Target, Tried
     from headwater.settings import Settings
-    from headwater.verdicts import Verdict
+    from headwater.verdicts import Foreseen, Verdict
 
 ROOT = Path(__file__).resolve().parent
 
@@ -67,7 +68,7 @@ def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
     settings = with_limits(settings, wait_lock=wait_lock, wait_concurrently=wait_concurrently)
     folder = files.read_sound_folder(settings.migrations)
     late = frozenset(out_of_order.split(",")) - {""}
-    outcome: Migrated | Tried
+    outcome: Migrated | Tried | Foreseen
     with report.progress() as notify:
         if trial:
             outcome = postgres.try_out(
@@ -77,6 +78,8 @@ def migrate(  # noqa: PLR0913, PLR0917 - Invoke's flags
             outcome = postgres.migrate(
                 target, folder, settings, to=to, out_of_order=late, dry_run=dry_run, notify=notify
             )
+            if dry_run:
+                outcome = checks.foresee(target, folder, settings, outcome, notify=notify)
     report.show("migrate", outcome, target=target, json=json)
 
 
@@ -138,21 +141,64 @@ def verify(c: Context, sql: bool = False, json: bool = False) -> None:
 
 @task(
     help={
-        "all": "every file, not only the pending ones; needs no database",
+        "all": "every file, not only the pending ones",
+        "base": "the files that are new since a branch, such as origin/main",
+        "text": "only read the files: no server is asked, and nothing is run",
+        "live": "ask the target's rows what would fail, and its sizes how long it would take",
+        "stats": "take the sizes from a file that lint.stats made elsewhere",
+        "format": "text, json, github, gitlab, sarif, junit or markdown",
+        "output": "write that to a file",
         "fail_on": "exit with 1 from this severity on: info, warning or error",
         **JSON,
     }
 )
-def lint(c: Context, all: bool = False, fail_on: str = "error", json: bool = False) -> None:
+def lint(  # noqa: PLR0913, PLR0917 - Invoke's flags
+    c: Context,
+    all: bool = False,
+    base: str = "",
+    text: bool = False,
+    live: bool = False,
+    stats: str = "",
+    format: str = "text",
+    output: str = "",
+    fail_on: str = "error",
+    json: bool = False,
+) -> None:
     """Find what would hurt in production, before it gets there."""
-    threshold = checks.severity(fail_on)
-    settings, target = (settings_here(), None) if all else open_target(json=json)
+    form, threshold = report.format_of(format, json=json), checks.severity(fail_on)
+    require_no_server(text=text, live=live, stats=stats)
+    settings, target = (settings_here(), None) if text else open_target(json=form != "text")
     folder = files.read_folder(settings.migrations)
-    versions = postgres.pending(target, folder, settings) if target else None
-    linted = checks.lint(folder, versions)
-    code = linted.exit_code(threshold)
-    report.show("lint", linted, target=target, json=json, ok=code == 0)
-    exit_with(code)
+    weights = checks.read_statistics(Path(stats)) if stats else None
+    selection = checks.select(folder, settings, target, all=all, base=base)
+    with report.progress() as notify:
+        linted = (
+            checks.lint_target(
+                target, folder, settings, selection, live=live, weights=weights, notify=notify
+            )
+            if target
+            else checks.lint_text(folder, settings, selection)
+        )
+    place = report.Place(
+        folder=report.folder_in_repository(ROOT, settings.migrations),
+        threshold=threshold,
+        version=__version__,
+        files=selection.files(folder),
+        rules=checks.RULES,
+    )
+    written = Path(output) if output else None
+    report.show_linted(linted, target=target, format=form, place=place, output=written)
+    exit_with(linted.exit_code(threshold))
+
+
+@task(help={"output": "the file to write, to be taken elsewhere: lint --stats FILE", **JSON})
+def stats(c: Context, output: str = "headwater-stats.json", json: bool = False) -> None:
+    """Write down the sizes of the target's tables, for lint where that is not at hand."""
+    settings, target = open_target(json=json)
+    weights = postgres.weights_of(target, settings)
+    checks.write_statistics(Path(output), weights)
+    sentence = f"{output}: the sizes of {len(weights.tables)} tables of {target.database}"
+    report.show_fact("lint.stats", sentence, json=json, path=output, tables=len(weights.tables))
 
 
 @task(positional=["name"], help={"name": "what it does, such as add_project_status", **JSON})
@@ -164,6 +210,29 @@ def new(c: Context, name: str, json: bool = False) -> None:
     report.show_fact("migration.new", path, json=json, path=path, version=written.version)
     if written.note:
         report.say(f"note: {written.note}", style="yellow", stderr=True)
+
+
+@task(positional=["version"], help={"version": "a file that is not applied", **JSON})
+def redate(c: Context, version: str, json: bool = False) -> None:
+    """Give an unapplied file, and what stands beside it, the date of today (in UTC)."""
+    settings, target = open_target(json=json)
+    folder = files.read_folder(settings.migrations)
+    applied = [row.version for row in postgres.status(target, folder, settings).applied]
+    today = datetime.now(UTC).date()
+    redated = files.redate_migration(settings.migrations, version, applied=applied, today=today)
+    sentence = f"{redated.before} is {redated.version} now"
+    report.show_fact("migration.redate", sentence, json=json, version=redated.version)
+    for note in redated.notes:
+        report.say(f"note: {note}", style="yellow", stderr=True)
+
+
+@task(help=JSON)
+def lock(c: Context, json: bool = False) -> None:
+    """Write migrations.lock, in which two branches that both add a file meet in a conflict."""
+    written = files.write_lock(files.read_sound_folder(settings_here().migrations))
+    path = str(written.path).removeprefix(f"{ROOT}/")
+    sentence = f"{path}: {written.files} files" + " (as before)" * (not written.changed)
+    report.show_fact("migration.lock", sentence, json=json, path=path, changed=written.changed)
 
 
 @task(positional=["name"], help={"name": "an object, such as kb.tags.name or 'kb.t*'", **JSON})
@@ -308,6 +377,18 @@ def test(c: Context, args: str = "", slow: bool = False) -> None:
     exit_with(report.run_tests(ROOT, args, slow=slow))
 
 
+@task(help=JSON)
+def install(c: Context, json: bool = False) -> None:
+    """Have git run verify and lint before each push; a hook that is there is kept."""
+    show_hook("hooks.install", files.install_hook(ROOT), done="is installed", json=json)
+
+
+@task(help=JSON)
+def remove(c: Context, json: bool = False) -> None:
+    """Take away what hooks.install wrote; the rest of the hook stays as it is."""
+    show_hook("hooks.remove", files.remove_hook(ROOT), done="is removed", json=json)
+
+
 @task
 def check(c: Context) -> None:
     """Check the code: ruff, mypy, import-linter."""
@@ -339,6 +420,22 @@ def require_one_way(*, dry_run: bool, trial: bool, confirm: str) -> None:
         raise SettingsError("--confirm belongs to --trial; migrate itself needs none")
 
 
+def require_no_server(*, text: bool, live: bool, stats: str) -> None:
+    """Refuse flags of lint that contradict each other."""
+    from headwater.errors import SettingsError
+
+    if text and (live or stats):
+        raise SettingsError("--text only reads the files: leave out --live and --stats")
+
+
+def show_hook(task: str, hook: Hooked, *, done: str, json: bool) -> None:
+    """Show what became of the hook before a push."""
+    sentence = f"the hook {hook.path} {done}" if hook.changed else f"{hook.path} is as it was"
+    report.show_fact(task, sentence, json=json, path=str(hook.path), changed=hook.changed)
+    if hook.note:
+        report.say(f"note: {hook.note}", style="yellow", stderr=True)
+
+
 def show_verdict(task: str, verdict: Verdict, target: Target, *, json: bool) -> None:
     """Show what was proved or found, and end with the exit code that it gives."""
     report.show(task, verdict, target=target, json=json, ok=verdict.exit_code == 0)
@@ -351,6 +448,9 @@ def exit_with(code: int) -> None:
         raise Exit(code=code)
 
 
+lint_tasks = Collection("lint", stats)
+lint_tasks.add_task(lint, default=True)
+
 namespace = with_full_names(
     Collection(
         reset,
@@ -359,14 +459,15 @@ namespace = with_full_names(
         status,
         wait,
         verify,
-        lint,
         blame,
         bisect,
         onboard,
         test,
-        Collection("migration", new),
+        lint_tasks,
+        Collection("migration", new, redate, lock),
         Collection("history", repair, mark, baseline),
         Collection("db", start, stop, destroy, url, psql, disposable),
+        Collection("hooks", install, remove),
         Collection("dev", check),
     )
 )

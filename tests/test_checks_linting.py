@@ -64,7 +64,7 @@ def test_a_file_that_is_no_sql_hides_nothing_of_the_others(tmp_path: Path) -> No
 
 def test_a_file_without_transaction_is_linted_as_such(tmp_path: Path) -> None:
     text = "-- headwater: no-transaction\ncreate index concurrently i on app.t (a);\n" + DROP
-    assert found(tmp_path, text) == [("ban-drop-table", 3)]
+    assert found(tmp_path, text) == [("concurrently-not-alone", 2), ("ban-drop-table", 3)]
 
 
 def test_an_index_on_a_table_of_the_same_file_blocks_nobody(tmp_path: Path) -> None:

@@ -893,6 +893,112 @@ _PROVING = (
     ),
 )
 
+# --- the folder and git -----------------------------------------------------------------------
+
+_FOLDER = (
+    Guard(
+        name="a new file sorts behind the base as it is now",
+        against="it passes here, and migrate refuses it wherever main is deployed",
+        module="checks/folder.py",
+        text="    if migration.prefix < newest_prefix:",
+        without="    if False:",
+        test="test_checks_folder.py::test_a_file_is_late_when_the_base_has_gone_on_meanwhile",
+    ),
+    Guard(
+        name="removed is judged by where the branch left the base",
+        against="a branch that is behind is told to bring back what it never had",
+        module="checks/folder.py",
+        text="sorted(base.tip.keys() & base.fork.keys())",
+        without="sorted(base.tip.keys())",
+        test="test_checks_folder.py::"
+        "test_a_branch_that_is_behind_has_neither_edited_nor_removed_anything",
+    ),
+    Guard(
+        name="git is asked about the folder, not about what a hook's environment names",
+        against="inside a hook the files of another repository or index are the base",
+        module="files/git.py",
+        text="if k not in _OF_A_REPOSITORY}",
+        without="}",
+        test="test_files_git.py::test_what_a_hook_s_environment_names_leads_nowhere_else",
+    ),
+    Guard(
+        name="a shallow clone that does not reach back is refused",
+        against="what a branch removed is not found, and nobody is told",
+        module="files/git.py",
+        text="    if _is_shallow(folder):\n        raise",
+        without="    if False:\n        raise",
+        test="test_files_git.py::"
+        "test_a_shallow_clone_that_does_not_reach_back_is_no_ground_to_judge_on",
+    ),
+    Guard(
+        name="each line of the lock file holds a hash of those above",
+        against="two branches that change different files merge without a conflict",
+        module="files/lockfile.py",
+        text='    line = f"{chain} {version} {checksum}"',
+        without='    line = f"{version} {checksum}"',
+        test="test_files_lockfile.py::"
+        "test_any_two_branches_that_changed_migrations_meet_in_a_conflict",
+    ),
+    Guard(
+        name="a line of the lock file follows from those above",
+        against="a merge that took the lines of both sides passes as written by the task",
+        module="files/lockfile.py",
+        text="        if chain != entry.chain:",
+        without="        if False:",
+        test="test_files_lockfile.py::"
+        "test_an_order_or_hash_that_does_not_follow_is_told_once_at_its_line",
+    ),
+    Guard(
+        name="an applied file gets no other date",
+        against="history holds a file that is missing, and a file that runs again",
+        module="files/redate.py",
+        text="    if version in applied:",
+        without="    if False:",
+        test="test_files_redate.py::test_an_applied_file_keeps_its_name",
+    ),
+    Guard(
+        name="a new date writes over no file",
+        against="renaming replaces what has that name, without a word",
+        module="files/redate.py",
+        text="        if os.path.lexists(to):",
+        without="        if False:",
+        test="test_files_redate.py::test_a_name_that_is_taken_is_never_written_over",
+    ),
+    Guard(
+        name="all files of a migration get the new date, or none",
+        against="a post-condition is left without its migration",
+        module="files/redate.py",
+        text="        left = _take_back(done)",
+        without="        left = list[str]()",
+        test="test_files_redate.py::test_when_one_file_cannot_be_renamed_all_have_their_old_names",
+    ),
+    Guard(
+        name="what git tells a hook is left to the hook that was there",
+        against="git-lfs sees no refs, and uploads nothing",
+        module="files/hooks.py",
+        text='    "$invoke" verify </dev/null',
+        without='    "$invoke" verify',
+        test="test_files_hooks.py::"
+        "test_a_hook_of_somebody_else_is_run_as_before_and_left_as_it_was",
+    ),
+    Guard(
+        name="hooks that other repositories share are left alone",
+        against="every push of every repository runs the checks of this project",
+        module="files/git.py",
+        text="if not any(inside.is_relative_to(each.resolve()) for each in (top, common)):",
+        without="if False:",
+        test="test_files_git.py::test_a_folder_of_hooks_for_all_repositories_is_left_alone",
+    ),
+    Guard(
+        name="a path that is no migration is refused by headwater-lint",
+        against='a mistyped path reads as "nothing found"',
+        module="precommit.py",
+        text="        _require_part(path)\n",
+        without="",
+        test="test_precommit.py::test_what_would_be_looked_at_in_vain_is_refused",
+    ),
+)
+
 # --- asking a production database -------------------------------------------------------------
 
 _ASKING = (
@@ -908,7 +1014,7 @@ _ASKING = (
         name="what may do more than compute is not called",
         against="a file that nobody has reviewed ends sessions, only by being linted",
         module="checks/preflight.py",
-        text="if called := volatile_among(run.connection, demand.functions):",
+        text="if called := volatile_among(run.lookup.connection, demand.functions):",
         without="if called := ():",
         test="test_checks_preflight.py::test_a_volatile_function_is_not_called",
     ),
@@ -924,7 +1030,7 @@ _ASKING = (
         name="rows that are hidden are not taken for rows that are not there",
         against="row security hides the bad rows, and lint says that all is well",
         module="postgres/asking.py",
-        text="connection.execute(_local_pins(connection, patience_ms))\n            row =",
+        text="connection.execute(_local_pins(connection, patience_ms) + _WHOLE)\n            row =",
         without="row =",
         test="test_checks_preflight.py::test_a_role_without_rights_gets_notes",
     ),
@@ -962,5 +1068,6 @@ GUARDS = (
     *_FORGETTING,
     *_STEPWISE,
     *_PROVING,
+    *_FOLDER,
     *_ASKING,
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from headwater.model import Finding, LockMode, Severity, State, TableLock
+from headwater.model import Finding, LockMode, Migrated, Severity, State, TableLock
 
 # --- schema -----------------------------------------------------------------------------------
 
@@ -348,6 +348,16 @@ class Linted:
     def exit_code(self, fail_on: Severity) -> int:
         """Give 1 when a finding is at or above a severity, else 0."""
         return int(any(finding.severity.rank >= fail_on.rank for finding in self.findings))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreseen:
+    """What a dry run would apply, and what that would do; `notes` say what is not known."""
+
+    migrated: Migrated
+    traces: tuple[Traced, ...] = ()
+    weights: Weights | None = None
+    notes: tuple[str, ...] = ()
 
 
 # --- history ----------------------------------------------------------------------------------

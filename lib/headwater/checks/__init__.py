@@ -6,21 +6,43 @@ from headwater.lazy import exporting
 
 if TYPE_CHECKING:
     from headwater.checks.blaming import bisect, blame
-    from headwater.checks.folder import base_findings
-    from headwater.checks.linting import lint, severity
+    from headwater.checks.foreseeing import foresee
+    from headwater.checks.layers import lint_target, lint_text, select
+    from headwater.checks.linting import severity
     from headwater.checks.proof import verify
+    from headwater.checks.rules import RULES
+    from headwater.checks.statistics_file import read_statistics, write_statistics
     from headwater.checks.takeover import baseline, repair
 
-__all__ = ["base_findings", "baseline", "bisect", "blame", "lint", "repair", "severity", "verify"]
+__all__ = [
+    "RULES",
+    "baseline",
+    "bisect",
+    "blame",
+    "foresee",
+    "lint_target",
+    "lint_text",
+    "read_statistics",
+    "repair",
+    "select",
+    "severity",
+    "verify",
+    "write_statistics",
+]
 
 __getattr__ = exporting(
     __name__,
-    base_findings="folder",
+    RULES="rules",
     baseline="takeover",
     bisect="blaming",
     blame="blaming",
-    lint="linting",
+    foresee="foreseeing",
+    lint_target="layers",
+    lint_text="layers",
+    read_statistics="statistics_file",
     repair="takeover",
+    select="layers",
     severity="linting",
     verify="proof",
+    write_statistics="statistics_file",
 )

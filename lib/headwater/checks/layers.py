@@ -17,7 +17,9 @@ from headwater.checks.measured import judged, of_the_catalogue, told
 from headwater.checks.rules import RULES
 from headwater.checks.tracing import Tracing, trace_files
 from headwater.checks.weighing import weigh
+from headwater.files.read import CHECKS
 from headwater.model import Finding, Layer, MigrationFolder, Notify, Severity, Target, ignore
+from headwater.postgres.run import pending
 from headwater.settings import Settings
 from headwater.verdicts import Linted, Weights
 
@@ -32,6 +34,35 @@ class Selection:
     def counts(self, version: str) -> bool:
         """Say whether a version is linted."""
         return self.versions is None or version in self.versions
+
+    def files(self, folder: MigrationFolder) -> tuple[str, ...]:
+        """Name the files that are linted, seen from the folder."""
+        checks = folder.checks if self.versions is None else ()
+        return (
+            *(f"{m.version}.sql" for m in folder.migrations if self.counts(m.version)),
+            *(f"{CHECKS}/{check.path.name}" for check in checks),
+        )
+
+
+def select(
+    folder: MigrationFolder,
+    settings: Settings,
+    target: Target | None,
+    *,
+    all: bool,  # noqa: A002 - the name of the flag
+    base: str,
+) -> Selection:
+    """Say which files count: those that are new since a base, or all, or those that are pending.
+
+    Without a target, nobody knows what is pending: all of them count then.
+    """
+    if base and not all:
+        from headwater.files.git import new_since
+
+        return Selection(versions=new_since(settings.root, folder.path, base), base=base)
+    if all or target is None:
+        return Selection(versions=None, base=base)
+    return Selection(versions=frozenset(pending(target, folder, settings)))
 
 
 def lint_text(folder: MigrationFolder, settings: Settings, selection: Selection) -> Linted:

@@ -13,6 +13,7 @@ with it and without it: what it ignores is the difference.
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sysconfig
@@ -41,6 +42,8 @@ from headwater.model import Finding
 _TIMEOUT_S = 60
 
 _RULES_ON = ", ".join(f'"{rule.id}"' for rule in CHOSEN_OF_SQUAWK)
+# Not taken, and found in nearly every file: so that the answer is no longer than the question.
+_RULES_OFF = '"require-lock-timeout", "require-statement-timeout", "prefer-robust-stmts"'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,7 @@ def _ask(binary: Path, batch: Sequence[Read], *, transactional: bool) -> list[_H
     """Ask about a batch, in one process; give an answer for each file, or why there is none."""
     heard = [_Heard() for _ in batch]
     answers = dict[str, list[dict[str, Any]]]()
-    with tempfile.TemporaryDirectory(prefix="headwater-lint-") as folder:
+    with tempfile.TemporaryDirectory(prefix="headwater-lint-", dir=_in_memory()) as folder:
         for number, (file, answer) in enumerate(zip(batch, heard, strict=True)):
             _write(folder, f"{number}.sql", file.sent)
             answers[f"{number}.sql"] = answer.items
@@ -115,7 +118,7 @@ def _ask(binary: Path, batch: Sequence[Read], *, transactional: bool) -> list[_H
             folder,
             "squawk.toml",
             f"assume_in_transaction = {str(transactional).lower()}\n"
-            f"included_rules = [{_RULES_ON}]\n",
+            f"included_rules = [{_RULES_ON}]\nexcluded_rules = [{_RULES_OFF}]\n",
         )
         try:
             done = subprocess.run(
@@ -138,8 +141,17 @@ def _ask(binary: Path, batch: Sequence[Read], *, transactional: bool) -> list[_H
     return heard
 
 
+def _in_memory() -> str | None:
+    """Give Linux's folder in memory: a thousand files on a disk take longer than squawk does."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK | os.X_OK) else None
+
+
+_MEMORY = "/dev/shm"
+
+
 def _write(folder: str, name: str, text: str) -> None:
-    (Path(folder) / name).write_bytes(text.encode())
+    with open(os.path.join(folder, name), "wb") as file:  # noqa: PTH118, PTH123 - twice as quick
+        file.write(text.encode())
 
 
 # --- believing --------------------------------------------------------------------------------

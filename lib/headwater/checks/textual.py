@@ -9,11 +9,14 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from headwater.checks.repeatable import not_repeatable
 from headwater.checks.rules import own
 from headwater.checks.rules.chosen import (
     BAN_ALTER_DOMAIN_WITH_ADD_CONSTRAINT,
+    BAN_DROP_FUNCTION,
+    BAN_DROP_VIEW,
     RENAMING_OBJECT,
     REQUIRE_CONCURRENT_INDEX_CREATION,
 )
@@ -66,14 +69,12 @@ class Read:
 def read_text(accepted: Accepted, learnt: Learnt | None = None) -> Read:
     """Judge the text of one accepted file. `learnt` is carried from file to file, in order."""
     file = TextFile(accepted, learnt or Learnt())
-    findings, parts, blocks = list[Finding](), list[Part](), list[tuple[Statement, ...]]()
-    seen = list[Statement]()
+    findings, seen, blocks = list[Finding](), list[_Seen](), list[tuple[Statement, ...]]()
     for statement in file.script.statements:
         inner = parse_block(file.script, statement) if statement.kind == "do_stmt" else ()
         blocks.append(inner)
         for one in (statement, *inner):
-            seen.append(one)
-            parts.append(_part(one, file))
+            seen.append(_Seen(one, _is_about_new(one, file)))
             findings += _judge(one, file, inside=one is not statement)
             _note_made(one, file)
     findings += file.pending.values()
@@ -86,8 +87,15 @@ def read_text(accepted: Accepted, learnt: Learnt | None = None) -> Read:
         findings=tuple(findings),
         sent=_sent(file, blocks),
         ignores=_ignores(file),
-        parts=_completed(parts, seen, file),
+        parts=_parts(seen, file),
     )
+
+
+class _Seen(NamedTuple):
+    """A statement, and whether all that it is about was made before it in the same file."""
+
+    statement: Statement
+    new: bool
 
 
 def _judge(statement: Statement, file: TextFile, *, inside: bool) -> Iterator[Finding]:
@@ -208,15 +216,11 @@ _MAKERS = {
 # --- what squawk is told, and not believed ----------------------------------------------------
 
 
-def _part(statement: Statement, file: TextFile) -> Part:
+def _is_about_new(statement: Statement, file: TextFile) -> bool:
+    if not file.made:
+        return False
     names = _about(statement)
-    return Part(
-        start=statement.start,
-        end=statement.end,
-        new=bool(names) and all(map(file.is_new, names)),
-        silenced=_wrong_about(statement),
-        no_scan=frozenset(_not_looked_up(statement, file)),
-    )
+    return bool(names) and all(map(file.is_new, names))
 
 
 def _about(statement: Statement) -> list[Named]:
@@ -261,32 +265,42 @@ def _not_looked_up(statement: Statement, file: TextFile) -> Iterator[int]:
 _GIVES_A_VALUE = {"CONSTR_DEFAULT", "CONSTR_GENERATED", "CONSTR_IDENTITY"}
 
 
-def _completed(parts: list[Part], statements: list[Statement], file: TextFile) -> tuple[Part, ...]:
-    """Add what only the rest of the file has shown, and put the statements in order."""
-    completed = []
-    remade = _remade(statements) if file.transactional else {}
-    for index, (part, statement) in enumerate(zip(parts, statements, strict=True)):
-        silenced = part.silenced | file.silenced.get(part.start, set())
-        if statement.kind == "drop_stmt" and word_of(statement.node, "remove_type") in _REMADE:
-            names = list(dropped(statement.node))
-            if names and all(remade.get(name, -1) > index for name in names):
-                silenced |= {"ban-drop-view", "ban-drop-function"}
-        completed.append(
+def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
+    """Give what the whole file has shown of each statement, in order of their places."""
+    remade = _remade(seen) if file.transactional else {}
+    parts = []
+    for index, (statement, new) in enumerate(seen):
+        silenced = _wrong_about(statement) | file.silenced.get(statement.start, set())
+        if _made_again(statement, index, remade):
+            silenced |= _DROPS
+        parts.append(
             Part(
-                start=part.start,
-                end=part.end,
-                new=part.new,
-                silenced=frozenset(silenced),
-                no_scan=part.no_scan,
+                start=statement.start,
+                end=statement.end,
+                new=new,
+                silenced=silenced,
+                no_scan=frozenset(_not_looked_up(statement, file)),
             )
         )
-    return tuple(sorted(completed, key=lambda part: part.start))
+    return tuple(sorted(parts, key=lambda part: part.start))
 
 
-def _remade(statements: list[Statement]) -> dict[Named, int]:
+_DROPS = frozenset({BAN_DROP_VIEW.id, BAN_DROP_FUNCTION.id})
+
+
+def _made_again(statement: Statement, index: int, remade: dict[Named, int]) -> bool:
+    """Say whether all that a statement drops is made again behind it."""
+    node = statement.node
+    if not remade or statement.kind != "drop_stmt" or word_of(node, "remove_type") not in _REMADE:
+        return False
+    names = list(dropped(node))
+    return bool(names) and all(remade.get(name, -1) > index for name in names)
+
+
+def _remade(seen: list[_Seen]) -> dict[Named, int]:
     """Give the views and functions that a file makes, with the last statement that makes each."""
     made = {}
-    for index, statement in enumerate(statements):
+    for index, (statement, _) in enumerate(seen):
         if statement.kind == "view_stmt":
             made[named(statement.node.view)] = index
         elif statement.kind == "create_table_as_stmt":

@@ -57,6 +57,17 @@ _FOREIGN_DOWN = (
 )
 
 
+# What every directive holds, ours and theirs: where it is missing, no comment need be looked for.
+_TELLTALE = re.compile(
+    r"head-?water|transaction|no-tx|disable-tx|txmode|down|rollback|undo|drop below", re.IGNORECASE
+)
+
+
+def may_hold_directives(text: str) -> bool:
+    """Say whether it is worth finding the comments of a text."""
+    return _TELLTALE.search(text) is not None
+
+
 def read_header(text: str) -> tuple[Directive, ...]:
     """Read the directives among the comments before the first statement of a text."""
     if "headwater:" not in text:

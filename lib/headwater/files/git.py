@@ -122,11 +122,10 @@ def _no_repository(folder: Path) -> SettingsError:
 
 
 def _commit(folder: Path, ref: str) -> str:
-    """Give the commit that a ref names. A name that git would take for a flag is no ref."""
-    if ref and not ref.startswith("-"):
-        found = _ask(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-        if found.returncode == 0:
-            return found.stdout.decode().strip()
+    """Give the commit that a ref names; with `^{commit}` behind it no name is a flag of git."""
+    found = _ask(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    if found.returncode == 0:
+        return found.stdout.decode().strip()
     raise SettingsError(
         f"git does not know {ref!r}" if ref else "--base wants the name of a branch or commit",
         detail=_why_unknown(folder),

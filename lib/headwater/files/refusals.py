@@ -72,7 +72,7 @@ _ALLOW_FAULT = "allow stands above the statement that it covers, on a line of it
 def _faults_of_directives(
     script: Script, file: str, header: tuple[Directive, ...]
 ) -> Iterator[Finding]:
-    if not script.comments:
+    if not directives.may_hold_directives(script.text) or not script.comments:
         return
     first = directives.line_of_first_statement(script.text)
     for comment in script.comments:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from headwater.postgres.trial import trial as try_out
     from headwater.postgres.undo import rollback
     from headwater.postgres.waiting import wait_for
+    from headwater.postgres.weighing import weights_of
 
 __all__ = [
     "choose_target",
@@ -33,6 +34,7 @@ __all__ = [
     "try_out",
     "url_of",
     "wait_for",
+    "weights_of",
 ]
 
 __getattr__ = exporting(
@@ -53,4 +55,5 @@ __getattr__ = exporting(
     try_out="trial.trial",
     url_of="psql",
     wait_for="waiting",
+    weights_of="weighing",
 )

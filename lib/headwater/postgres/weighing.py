@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 
-from headwater.postgres.connect import Connection, only_catalog_names
+from headwater.model import Target
+from headwater.postgres.connect import Connection, connect, only_catalog_names
 from headwater.postgres.translate import translated
+from headwater.settings import Settings
 from headwater.verdicts import Weight, Weights
 
 # (The day only: it tells how old a file of statistics is.)
@@ -21,6 +23,12 @@ SELECT pg_catalog.current_database() || ' on '
 # To know the size of a table its lock is needed for a moment.
 _PATIENCE_MS = 5_000
 _PATIENCE = "SELECT pg_catalog.set_config(n, %s, true) FROM (VALUES ('lock_timeout')) AS v (n)"
+
+
+def weights_of(target: Target, settings: Settings) -> Weights:
+    """Connect to a target, and weigh the tables of its managed schemas."""
+    with connect(target, purpose="lint", impatient=True) as connection:
+        return read_weights(connection, settings.schemas)
 
 
 def read_weights(connection: Connection, schemas: Sequence[str]) -> Weights:

@@ -17,6 +17,7 @@ from headwater.report.forms import (
     migrated_lines,
 )
 from headwater.report.linted import linted_json, linted_lines
+from headwater.report.traced import traced_json, traced_lines, weights_json
 from headwater.verdicts import (
     Baselined,
     Bisected,
@@ -25,6 +26,7 @@ from headwater.verdicts import (
     ChangeKind,
     CheckLine,
     Draft,
+    Foreseen,
     Happened,
     Linted,
     Marked,
@@ -101,6 +103,36 @@ def _draft_json(draft: Draft) -> Json:
 
 def _check_json(line: CheckLine) -> Json:
     return {"name": line.name, "outcome": line.outcome.value, "summary": line.summary}
+
+
+# --- a dry run --------------------------------------------------------------------------------
+
+
+def foreseen_lines(outcome: Foreseen) -> Iterator[Line]:
+    """Draw what a dry run would apply, and below it what each statement locks and does."""
+    yield from migrated_lines(outcome.migrated)
+    if outcome.traces:
+        yield Line("")
+        yield Line("measured on a scratch database:", "bold")
+    for traced in outcome.traces:
+        yield from traced_lines(traced, outcome.weights)
+    yield from (Line(f"note: {note}", "yellow") for note in outcome.notes)
+
+
+def foreseen_json(outcome: Foreseen) -> Json:
+    """Give a dry run as JSON: the fields of migrate, and what was measured."""
+    touched = {
+        effect.relation
+        for traced in outcome.traces
+        for statement in traced.statements
+        for effect in statement.effects
+    }
+    return {
+        **migrated_json(outcome.migrated),
+        "traces": [traced_json(traced) for traced in outcome.traces],
+        "weights": weights_json(outcome.weights, touched) if outcome.weights else None,
+        "notes": list(outcome.notes),
+    }
 
 
 # --- blame and bisect -------------------------------------------------------------------------
@@ -329,6 +361,7 @@ FORMS: dict[type, Forms] = {
     Baselined: (baselined_lines, baselined_json),
     Bisected: (bisected_lines, bisected_json),
     Blamed: (blamed_lines, blamed_json),
+    Foreseen: (foreseen_lines, foreseen_json),
     Linted: (linted_lines, linted_json),
     Marked: (marked_lines, marked_json),
     Onboarded: (onboarded_lines, onboarded_json),

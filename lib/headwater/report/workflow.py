@@ -150,8 +150,9 @@ def _without_passwords(text: str) -> str:
 
 def with_full_names(namespace: Collection) -> Collection:
     """Tell each task the name that users call it by: an error says which task it ended."""
-    for name in namespace.task_names:
-        namespace[name].full_name = name
+    for name, aliases in namespace.task_names.items():
+        # The default task of a collection is called by that's name alone: `lint`.
+        namespace[name].full_name = min([name, *aliases], key=len)
     return namespace
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "EXAMPLE_SCHEMA",
     "FAMILIES",
     "NOT_REPEATABLE",
+    "OWN",
     "REFUSED",
     "RULES",
     "UNUSED_ALLOW",

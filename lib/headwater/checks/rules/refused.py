@@ -11,8 +11,8 @@ REFUSED = (
         severity=Severity.ERROR,
         why="PostgreSQL's grammar does not accept it, so migrate does not begin.",
         instead="mend the text at the caret",
-        bad="create tabel app.t (i int);",
-        good="create table app.t (i bigint);",
+        bad="create tabel app.n (i int);",
+        good="create table app.n (i bigint);",
     ),
     Rule(
         id="empty",
@@ -27,8 +27,8 @@ REFUSED = (
         severity=Severity.ERROR,
         why="A COMMIT inside the file ends the transaction that makes it all or nothing.",
         instead="remove it; Headwater begins and commits",
-        bad="begin; create table app.t (i bigint); commit;",
-        good="create table app.t (i bigint);",
+        bad="begin; create table app.n (i bigint); commit;",
+        good="create table app.n (i bigint);",
     ),
     Rule(
         id="copy-stdin",
@@ -36,7 +36,7 @@ REFUSED = (
         why="Only psql can send its data.",
         instead="write INSERT statements (pg_dump --inserts)",
         bad="copy app.t from stdin;\n1\n2\n\\.\n",
-        good="insert into app.t values (1);",
+        good="insert into app.t (a) values (1);",
     ),
     Rule(
         id="copy-stdout",
@@ -51,16 +51,17 @@ REFUSED = (
         severity=Severity.ERROR,
         why="PostgreSQL refuses the statement inside a transaction.",
         instead="give it a file of its own that begins with: -- headwater: no-transaction",
-        bad="create index concurrently i on app.t (a);",
-        good="-- headwater: no-transaction\ncreate index concurrently i on app.t (a);",
+        bad="create index concurrently t_b on app.t (b);",
+        good="-- headwater: no-transaction\ncreate index concurrently t_b on app.t (b);",
     ),
     Rule(
         id="concurrently-if-not-exists",
         severity=Severity.ERROR,
         why="The invalid index that a failed CONCURRENTLY leaves would pass for a finished one.",
         instead="remove IF NOT EXISTS",
-        bad="-- headwater: no-transaction\ncreate index concurrently if not exists i on app.t (a);",
-        good="-- headwater: no-transaction\ncreate index concurrently i on app.t (a);",
+        bad="-- headwater: no-transaction\n"
+        "create index concurrently if not exists t_b on app.t (b);",
+        good="-- headwater: no-transaction\ncreate index concurrently t_b on app.t (b);",
     ),
     Rule(
         id="reading-changed",
