@@ -464,6 +464,10 @@ WRITTEN = [
         "delete from app.parted_rest; create table app.more partition of app.parted"
         " for values from ('2023-01-01') to ('2024-01-01')"
     ),
+    (
+        "delete from app.parted; create table app.more partition of app.parted"
+        " for values from ('2023-01-01') to ('2024-01-01')"
+    ),
     "delete from app.uses; alter domain app.amount add check (value > 0)",
     "merge into app.t using app.u on t.id = u.id when matched then delete; alter table app.t add unique (id)",
 ]

@@ -136,7 +136,8 @@ def test_what_somebody_puts_ahead_in_search_path_is_not_asked(target: Target) ->
     query(
         target,
         "create schema evil; create table evil.pg_class (oid oid); "
-        "create function evil.pg_table_size(regclass) returns bigint language sql as 'select 0';"
+        "create function evil.never(name, text) returns boolean language sql as 'select false';"
+        "create operator evil.= (leftarg = name, rightarg = text, function = evil.never);"
         f"alter database {target.database} set search_path = evil, pg_catalog",
     )
     assert weighed(target).tables == before.tables

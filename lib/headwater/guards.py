@@ -999,6 +999,67 @@ _FOLDER = (
     ),
 )
 
+# --- asking a production database -------------------------------------------------------------
+
+_ASKING = (
+    Guard(
+        name="the rows are asked by transactions that only read",
+        against="a function of a CHECK that is not what it says writes into production",
+        module="checks/preflight.py",
+        text="    connection.read_only = True",
+        without="    connection.read_only = False",
+        test="test_checks_preflight.py::test_a_function_that_says_what_it_is_not_cannot_write",
+    ),
+    Guard(
+        name="what may do more than compute is not called",
+        against="a file that nobody has reviewed ends sessions, only by being linted",
+        module="checks/preflight.py",
+        text="if called := volatile_among(run.lookup.connection, demand.functions):",
+        without="if called := ():",
+        test="test_checks_preflight.py::test_a_volatile_function_is_not_called",
+    ),
+    Guard(
+        name="a question has an end",
+        against="a scan of a large table keeps production busy for as long as it takes",
+        module="postgres/asking.py",
+        text='b"SET LOCAL statement_timeout = %d;" % patience_ms',
+        without='b"SELECT %d;" % patience_ms',
+        test="test_checks_preflight.py::test_a_question_that_takes_too_long_is_given_up_and_told",
+    ),
+    Guard(
+        name="rows that are hidden are not taken for rows that are not there",
+        against="row security hides the bad rows, and lint says that all is well",
+        module="postgres/asking.py",
+        text="connection.execute(_local_pins(connection, patience_ms) + _WHOLE)\n            row =",
+        without="row =",
+        test="test_checks_preflight.py::test_a_role_without_rights_gets_notes",
+    ),
+    Guard(
+        name="the server's words about a value stay on the server",
+        against="a value of a row of production stands in a report of CI",
+        module="postgres/asking.py",
+        text="refused=type(error).__name__",
+        without="refused=str(error)",
+        test="test_checks_preflight.py::test_no_value_of_a_row_is_told",
+    ),
+    Guard(
+        name="rows that the run itself changes are not asked",
+        against="a backfill is refused for the rows that it is there to mend",
+        module="checks/preflight.py",
+        text="if writer := run.changes.writer(*read):",
+        without='if writer := "":',
+        test="test_checks_preflight.py::test_what_an_earlier_statement_writes_is_a_note",
+    ),
+    Guard(
+        name="tables are weighed by pg_catalog alone",
+        against="a table or an operator of somebody's schema decides what is large",
+        module="postgres/weighing.py",
+        text='with translated("weighing the tables"), only_catalog_names(connection):',
+        without='with translated("weighing the tables"), connection.transaction():',
+        test="test_postgres_weighing.py::test_what_somebody_puts_ahead_in_search_path_is_not_asked",
+    ),
+)
+
 GUARDS = (
     *_READING,
     *_PLANNING,
@@ -1008,4 +1069,5 @@ GUARDS = (
     *_STEPWISE,
     *_PROVING,
     *_FOLDER,
+    *_ASKING,
 )

@@ -17,13 +17,14 @@ from headwater.checks.rules.live import LIVE
 from headwater.files.accepted import Accepted
 from headwater.files.demands import Bounded, Demand, Known, OfDomain, Validated, demands_of
 from headwater.files.grammar import NotParsed, Statement
-from headwater.files.locks import Named
+from headwater.files.locks import Named, locks_of
 from headwater.files.text import line_at, place
 from headwater.model import Finding, Notify, Said, Severity, ignore, plural
-from headwater.postgres.asked_tables import tables_named
+from headwater.postgres.asked_tables import Lookup
 from headwater.postgres.asking import MOST, Answer, ask, example, questions_of, volatile_among
 from headwater.postgres.connect import Connection
 from headwater.postgres.questions import Question
+from headwater.postgres.translate import translated
 
 # A question reads a whole table at worst: long enough for some gigabytes in memory, short enough
 # for a server that has other work. All questions together end soon enough for a run of CI.
@@ -45,7 +46,7 @@ class Preflight:
 class _Run:
     """One run over the pending files."""
 
-    connection: Connection
+    lookup: Lookup
     changes: PendingChanges
     patience_ms: int
     deadline: float
@@ -66,9 +67,12 @@ def preflight(
     in the session. Raises HeadwaterError when the connection is lost.
     """
     connection.read_only = True
+    lookup = Lookup(connection=connection)
+    with translated("looking up the tables"):
+        lookup.learn(named for file in accepted for named in locks_of([file.script]))
     run = _Run(
-        connection=connection,
-        changes=PendingChanges(key=partial(_key, {}, connection)),
+        lookup=lookup,
+        changes=PendingChanges(key=partial(_key, lookup)),
         patience_ms=patience_ms,
         deadline=time.monotonic() + together_s,
     )
@@ -81,12 +85,10 @@ def preflight(
     return Preflight(findings=tuple(findings), notes=tuple(dict.fromkeys(run.notes)))
 
 
-def _key(known: dict[Named, object], connection: Connection, name: Named) -> object:
+def _key(lookup: Lookup, name: Named) -> object:
     """Give what a name means today: a table (by its oid), or nothing but the name."""
-    if name not in known:
-        table = tables_named(connection, [name]).get(name)
-        known[name] = table.oid if table is not None else name
-    return known[name]
+    table = lookup.table(name)
+    return table.oid if table is not None else name
 
 
 def _of_statement(run: _Run, file: Accepted, statement: Statement) -> Iterator[Finding]:
@@ -120,31 +122,29 @@ def _of_demand(
     tables = _tables_of(demand)
     if run.changes.is_new(demand, *tables):
         return
-    if writer := run.changes.writer(*tables):
-        run.notes.append(f"{where}: the rows were not asked: {writer} changes them before")
-        return
-    if called := volatile_among(run.connection, demand.functions):
+    if called := volatile_among(run.lookup.connection, demand.functions):
         run.notes.append(
             f"{where}: the rows were not asked: {', '.join(called)} is VOLATILE, so that it may "
             "do more than compute (mark it STABLE or IMMUTABLE if it does not)"
         )
         return
-    for question in questions_of(run.connection, demand, patience_ms=run.patience_ms):
-        answer = _answer(run, question)
+    for question in questions_of(run.lookup, demand, patience_ms=run.patience_ms):
+        # Of a domain, or a default partition, the tables are known only now.
+        read = (*tables, *(table.named for table in question.reads))
+        answer = _answer(run, question, read)
         if answer.note:
             run.notes.append(f"{where}: {question.table} could not be asked: {answer.note}")
         elif answer.count:
             yield _finding(run, question, answer, file, statement)
 
 
-def _answer(run: _Run, question: Question) -> Answer:
-    # Of a domain, or a default partition, the tables are known only now.
-    if writer := run.changes.writer(*(table.named for table in question.reads)):
+def _answer(run: _Run, question: Question, read: Sequence[Named]) -> Answer:
+    if writer := run.changes.writer(*read):
         return Answer(note=f"{writer} changes its rows before")
     left_ms = int((run.deadline - time.monotonic()) * 1000)
     if left_ms <= 0:
         return Answer(note="the questions before it have taken all the time that there is")
-    return ask(run.connection, question, patience_ms=min(run.patience_ms, left_ms))
+    return ask(run.lookup.connection, question, patience_ms=min(run.patience_ms, left_ms))
 
 
 def _tables_of(demand: Demand) -> tuple[Named, ...]:

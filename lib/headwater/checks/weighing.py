@@ -131,7 +131,7 @@ def _doing(effect: Effect) -> str:
     if effect.builds:
         many = len(effect.builds)
         return f"builds {many} indexes on" if many > 1 else "builds an index on"
-    return "reads all of" if effect.scans else "changes rows of"
+    return "reads all of"
 
 
 def _waiting(lock: LockMode | None) -> str:

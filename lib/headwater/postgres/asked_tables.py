@@ -5,8 +5,8 @@ Names are looked up as the file would find them, everything else with pg_catalog
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from psycopg import sql
 
@@ -77,6 +77,25 @@ class Table:
     def sql(self) -> sql.Identifier:
         """Give its name as SQL."""
         return sql.Identifier(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lookup:
+    """Looks tables up, each once: nobody else's DDL is awaited in the time of a preflight."""
+
+    connection: Connection
+    known: dict[Named, Table | None] = field(default_factory=dict)
+
+    def learn(self, names: Iterable[Named]) -> None:
+        """Look up all of some names at once."""
+        new = {name for name in names if name not in self.known}
+        found = tables_named(self.connection, new) if new else {}
+        self.known.update({name: found.get(name) for name in new})
+
+    def table(self, name: Named) -> Table | None:
+        """Give the table that a name means; None where there is none."""
+        self.learn([name])
+        return self.known[name]
 
 
 def tables_named(connection: Connection, names: Collection[Named]) -> dict[Named, Table]:

@@ -15,6 +15,7 @@ from psycopg import errors, sql
 
 from headwater.files.demands import Demand
 from headwater.files.locks import Named
+from headwater.postgres.asked_tables import Lookup
 from headwater.postgres.connect import Connection, only_catalog_names, pins
 from headwater.postgres.questions import Question, questions_for
 from headwater.postgres.translate import session_ended, translated, translation
@@ -23,6 +24,10 @@ from headwater.postgres.translate import session_ended, translated, translation
 MOST = 1_000
 # How many of them the example lists.
 _LISTED = 20
+
+# Where nothing is wrong, which is the rule, LIMIT is never reached: a plan that begins fast, and
+# looks up row after row, is the slow one then.
+_WHOLE = b"SET LOCAL enable_nestloop = off;"
 
 _VOLATILE = """
 SELECT DISTINCT pg_catalog.format('%%I.%%I', n.nspname, p.proname)
@@ -57,7 +62,7 @@ def ask(connection: Connection, question: Question, *, patience_ms: int) -> Answ
     """
     try:
         with connection.transaction():
-            connection.execute(_local_pins(connection, patience_ms))
+            connection.execute(_local_pins(connection, patience_ms) + _WHOLE)
             row = connection.execute(counting(question)).fetchone()
     except psycopg.Error as error:
         if session_ended(error):
@@ -67,13 +72,11 @@ def ask(connection: Connection, question: Question, *, patience_ms: int) -> Answ
     return Answer(count=min(found, MOST), more=found > MOST)
 
 
-def questions_of(
-    connection: Connection, demand: Demand, *, patience_ms: int
-) -> tuple[Question, ...]:
+def questions_of(lookup: Lookup, demand: Demand, *, patience_ms: int) -> tuple[Question, ...]:
     """Look up what a demand is about, and give its questions, with names as a file finds them."""
-    with translated("looking up the tables"), connection.transaction():
-        connection.execute(_local_pins(connection, patience_ms))
-        return tuple(questions_for(connection, demand))
+    with translated("looking up the tables"), lookup.connection.transaction():
+        lookup.connection.execute(_local_pins(lookup.connection, patience_ms))
+        return tuple(questions_for(lookup, demand))
 
 
 def _local_pins(connection: Connection, patience_ms: int) -> bytes:

@@ -34,8 +34,8 @@ from headwater.files.demands import (
     keys_of_partitioning,
 )
 from headwater.files.locks import Named
-from headwater.postgres.asked_tables import Table, tables_named, tables_of
-from headwater.postgres.connect import Connection, only_catalog_names
+from headwater.postgres.asked_tables import Lookup, Table, tables_of
+from headwater.postgres.connect import only_catalog_names
 
 
 class About(StrEnum):
@@ -78,7 +78,7 @@ class Question:
         return (self.table, *self.tables)
 
 
-def questions_for(connection: Connection, demand: Demand) -> Iterator[Question]:
+def questions_for(lookup: Lookup, demand: Demand) -> Iterator[Question]:
     """Give the questions that tell whether rows meet a demand; none where nothing can fail.
 
     (Neither where what it is about is not there: the statement fails for another reason then.)
@@ -86,11 +86,7 @@ def questions_for(connection: Connection, demand: Demand) -> Iterator[Question]:
     """
     ask = _ASKING.get(type(demand))
     if ask is not None:
-        yield from ask(connection, demand)
-
-
-def _table(connection: Connection, name: Named) -> Table | None:
-    return tables_named(connection, [name]).get(name)
+        yield from ask(lookup, demand)
 
 
 def _from(table: Table, *, only: bool) -> sql.Composed:
@@ -115,8 +111,8 @@ def _listed(words: Sequence[str], last: str = "or") -> str:
 # --- NULL, duplicates, orphans, checks --------------------------------------------------------
 
 
-def _of_nulls(connection: Connection, demand: NoNull) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_nulls(lookup: Lookup, demand: NoNull) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is None:
         return
     columns = [c for c in demand.columns if c in table.columns and not table.columns[c].not_null]
@@ -141,20 +137,18 @@ SELECT a.attname
 """
 
 
-def _of_nulls_in_key(connection: Connection, demand: NoNullInKey) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_nulls_in_key(lookup: Lookup, demand: NoNullInKey) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is None:
         return
-    with only_catalog_names(connection):
-        rows = connection.execute(_KEY, (table.oid, demand.index)).fetchall()
+    with only_catalog_names(lookup.connection):
+        rows = lookup.connection.execute(_KEY, (table.oid, demand.index)).fetchall()
     columns = tuple(name for (name,) in rows)
-    yield from _of_nulls(
-        connection, NoNull(table=table.named, columns=columns, doing="PRIMARY KEY")
-    )
+    yield from _of_nulls(lookup, NoNull(table=table.named, columns=columns, doing="PRIMARY KEY"))
 
 
-def _of_rows(connection: Connection, demand: NoRow) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_rows(lookup: Lookup, demand: NoRow) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is not None and demand.new not in table.columns:
         yield Question(
             about=About.NULL,
@@ -165,8 +159,8 @@ def _of_rows(connection: Connection, demand: NoRow) -> Iterator[Question]:
         )
 
 
-def _of_duplicates(connection: Connection, demand: Distinct) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_duplicates(lookup: Lookup, demand: Distinct) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is None:
         return
     names = [sql.Identifier(f"key_{number}") for number in range(1, len(demand.keys) + 1)]
@@ -209,14 +203,14 @@ SELECT a.attname
 """
 
 
-def _of_orphans(connection: Connection, demand: Known) -> Iterator[Question]:
-    table, parent = _table(connection, demand.table), _table(connection, demand.parent)
+def _of_orphans(lookup: Lookup, demand: Known) -> Iterator[Question]:
+    table, parent = lookup.table(demand.table), lookup.table(demand.parent)
     if table is None or parent is None:
         return
     referenced = demand.referenced
     if not referenced:
-        with only_catalog_names(connection):
-            rows = connection.execute(_PRIMARY_KEY, (parent.oid,)).fetchall()
+        with only_catalog_names(lookup.connection):
+            rows = lookup.connection.execute(_PRIMARY_KEY, (parent.oid,)).fetchall()
         referenced = tuple(name for (name,) in rows)
     if len(referenced) != len(demand.columns) or not set(referenced) <= parent.columns.keys():
         return
@@ -255,8 +249,8 @@ def _orphaned(demand: Known, missing: sql.Composable) -> sql.Composed:
     return sql.SQL("NOT ({}) AND (NOT ({}) OR {})").format(all_null, none_null, missing)
 
 
-def _of_check(connection: Connection, demand: Holds) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_check(lookup: Lookup, demand: Holds) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is not None:
         yield Question(
             about=About.CHECK,
@@ -285,8 +279,8 @@ _HEADER = 4  # of a type modifier: VARHDRSZ
 _ASKS_EACH = 16_00_00
 
 
-def _of_type(connection: Connection, demand: Becomes) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_type(lookup: Lookup, demand: Becomes) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is None or demand.column not in table.columns:
         return
     column = table.columns[demand.column]
@@ -307,7 +301,7 @@ def _of_type(connection: Connection, demand: Becomes) -> Iterator[Question]:
     if limit is not None:
         yield replace(question, body=_where(table, limit, only=demand.only))
     else:
-        each = connection.info.server_version >= _ASKS_EACH and column.type in _TEXTS
+        each = lookup.connection.info.server_version >= _ASKS_EACH and column.type in _TEXTS
         yield _of_cast(question, demand, value, each=each)
 
 
@@ -399,13 +393,13 @@ class _Partitioned:
     bounds: tuple[Bound, ...]
 
 
-def _partitioned(connection: Connection, name: Named) -> _Partitioned | None:
-    table = _table(connection, name)
+def _partitioned(lookup: Lookup, name: Named) -> _Partitioned | None:
+    table = lookup.table(name)
     if table is None or table.kind != "p":
         return None
-    with only_catalog_names(connection):
-        row: Any = connection.execute(_PARTITIONING, (table.oid,)).fetchone()
-        bounds = [bound_of(text) for (text,) in connection.execute(_SIBLINGS, (table.oid,))]
+    with only_catalog_names(lookup.connection):
+        row: Any = lookup.connection.execute(_PARTITIONING, (table.oid,)).fetchone()
+        bounds = [bound_of(text) for (text,) in lookup.connection.execute(_SIBLINGS, (table.oid,))]
     return _Partitioned(
         table=table,
         keys=keys_of_partitioning(row[0]),
@@ -414,8 +408,8 @@ def _partitioned(connection: Connection, name: Named) -> _Partitioned | None:
     )
 
 
-def _of_bounds(connection: Connection, demand: Bounded) -> Iterator[Question]:
-    parent, table = _partitioned(connection, demand.parent), _table(connection, demand.table)
+def _of_bounds(lookup: Lookup, demand: Bounded) -> Iterator[Question]:
+    parent, table = _partitioned(lookup, demand.parent), lookup.table(demand.table)
     if parent is None or table is None:
         return
     if demand.bound.is_default:
@@ -436,12 +430,12 @@ def _of_bounds(connection: Connection, demand: Bounded) -> Iterator[Question]:
     )
 
 
-def _of_default(connection: Connection, demand: NoneInDefault) -> Iterator[Question]:
-    parent = _partitioned(connection, demand.table)
+def _of_default(lookup: Lookup, demand: NoneInDefault) -> Iterator[Question]:
+    parent = _partitioned(lookup, demand.table)
     if parent is None or parent.default is None:
         return
-    with connection.transaction():
-        default = tables_of(connection, [parent.default]).get(parent.default)
+    with lookup.connection.transaction():
+        default = tables_of(lookup.connection, [parent.default]).get(parent.default)
     if default is not None:
         yield Question(
             about=About.PARTITION,
@@ -523,25 +517,26 @@ SELECT c.oid, a.attname
 """
 
 
-def _of_constraint(connection: Connection, demand: Validated) -> Iterator[Question]:
-    table = _table(connection, demand.table)
+def _of_constraint(lookup: Lookup, demand: Validated) -> Iterator[Question]:
+    table = lookup.table(demand.table)
     if table is None:
         return
-    with only_catalog_names(connection):
-        row = connection.execute(_DEFINITION, (table.oid, demand.constraint)).fetchone()
+    with only_catalog_names(lookup.connection):
+        row = lookup.connection.execute(_DEFINITION, (table.oid, demand.constraint)).fetchone()
     if row is not None:
         for one in demands_of_constraint(table.named, row[0]):
-            for question in questions_for(connection, replace(one, only=demand.only)):
+            for question in questions_for(lookup, replace(one, only=demand.only)):
                 yield replace(question, doing=f"VALIDATE CONSTRAINT {demand.constraint}")
 
 
-def _of_domain(connection: Connection, demand: OfDomain) -> Iterator[Question]:
+def _of_domain(lookup: Lookup, demand: OfDomain) -> Iterator[Question]:
     name = sql.Identifier(*filter(None, demand.table)).as_string(None)
-    row: Any = connection.execute(_DOMAIN, (name,)).fetchone()
-    with only_catalog_names(connection):
-        uses = connection.execute(_USES, (row[0] or 0,)).fetchall()
-        given = connection.execute(_DOMAIN_DEFINITION, (row[0] or 0, demand.validates)).fetchone()
-        tables = tables_of(connection, {oid for oid, _ in uses})
+    row: Any = lookup.connection.execute(_DOMAIN, (name,)).fetchone()
+    domain = row[0] or 0
+    with only_catalog_names(lookup.connection):
+        uses = lookup.connection.execute(_USES, (domain,)).fetchall()
+        given = lookup.connection.execute(_DOMAIN_DEFINITION, (domain, demand.validates)).fetchone()
+        tables = tables_of(lookup.connection, {oid for oid, _ in uses})
     if demand.validates and given is None:
         return
     if given is not None:
@@ -573,7 +568,7 @@ def _of_use(table: Table, column: str, demand: OfDomain, domain: str) -> Questio
     )
 
 
-_ASKING: dict[type[Demand], Callable[[Connection, Any], Iterator[Question]]] = {
+_ASKING: dict[type[Demand], Callable[[Lookup, Any], Iterator[Question]]] = {
     Becomes: _of_type,
     Bounded: _of_bounds,
     Distinct: _of_duplicates,
