@@ -257,6 +257,9 @@ CASES: dict[str, tuple[str, ...]] = {
     "create unique index on app.m (a) where a > 0; create unique index on app.m ((a + 0))": (
         "matview-without-unique-index",
     ),
+    "create materialized view app.m as select a from app.t; create index on app.m (a)": (
+        "matview-without-unique-index",
+    ),
     # What was left unfinished.
     "create table app.q (a bigint primary key); create table app.q_1 () inherits (app.q);"
     "alter table app.q add check (a > 0) not valid": (
@@ -268,7 +271,17 @@ CASES: dict[str, tuple[str, ...]] = {
     f"create index on app.t (u_id); {KEY} alter table app.t disable trigger all": (
         "disabled-trigger",
     ),
+    f"{PARTED} create function app.f() returns trigger language plpgsql as"
+    " 'begin return new; end'; create trigger g before update on app.p for each row"
+    " execute function app.f(); alter table app.p disable trigger g": ("disabled-trigger",),
+    "create unlogged table app.n (id bigint generated always as identity primary key)": (
+        "unlogged-table",
+    ),
     "create publication changes for table app.t": (),
+    "create table app.n (a bigint not null)\n--\n"
+    "create publication changes for table app.n with (publish = 'delete')": (
+        "published-without-identity",
+    ),
     "create table app.n (a bigint not null);"
     "create publication changes for table app.n with (publish = 'insert')": ("no-primary-key",),
     "create table app.n (a bigint not null)\n--\ncreate publication changes for all tables": (
