@@ -178,7 +178,14 @@ CASES: dict[str, tuple[str, ...]] = {
         "foreign-key-narrower",
         "integer-key",
     ),
+    f"{PAIRS} create index on app.one (y) include (x)": ("foreign-key-without-index",),
+    f"{PARTED} {PARTED_KEY} create index on only app.p (a)": (
+        "foreign-key-without-index",
+        "invalid-index",
+    ),
     # Keys.
+    "create table app.q (a bigint) partition by list (a);"
+    "create table app.q_1 partition of app.q default": ("no-primary-key",),
     PARTED: (),
     "create table app.n (a bigint unique not null)": ("no-primary-key",),
     "create table app.n (a integer, b integer, primary key (a, b))": (),
@@ -192,6 +199,15 @@ CASES: dict[str, tuple[str, ...]] = {
     ),
     "create table app.n (id int generated always as identity primary key);"
     "alter table app.n alter id type bigint": (),
+    "create table app.n (id bigserial primary key, a serial, b integer, c smallint)": (
+        "integer-key",
+    ),
+    "create table app.n (id serial primary key); create table app.m () inherits (app.n)": (
+        "integer-key",
+        "no-primary-key",
+    ),
+    "create table app.n (id serial primary key, a integer not null)\n--\n"
+    "alter table app.n alter a add generated always as identity": ("integer-key",),
     "create temp table n (a integer)": (),
     "create table app.n (a integer); alter extension plpgsql add table app.n": (),
     # Indexes.
@@ -214,6 +230,24 @@ CASES: dict[str, tuple[str, ...]] = {
         "duplicate-index",
     ),
     "create table app.n (a bigint primary key, unique (a))": (),
+    "create unique index on app.t (b); create unique index on app.t (b)": ("duplicate-index",),
+    "create unique index on app.t (b) nulls not distinct;"
+    "create unique index on app.t (b) nulls not distinct": ("duplicate-index",),
+    "alter table app.t add unique (b) deferrable; alter table app.t add unique (b) deferrable": (
+        "duplicate-index",
+    ),
+    "create table app.n (a bigint unique not null, b int, primary key (b, a));"
+    "alter table app.n replica identity using index n_a_key;"
+    "create unique index on app.n (a)": ("duplicate-index",),
+    "create table app.n (id bigint primary key, a bigint unique not null);"
+    "create unique index n_a on app.n (a);"
+    "alter table app.n replica identity using index n_a": (),
+    "create table app.n (a bigint primary key, r int8range, exclude using gist (r with &&),"
+    " exclude using gist (r with =))": (),
+    "create table app.n (a bigint primary key, r int8range, exclude using gist (r with &&));"
+    "create index on app.n using gist (r)": ("duplicate-index",),
+    f"{PARTED} create index on app.p (a); create index on only app.p (a)": ("invalid-index",),
+    f"{PARTED} create index on only app.p (a); create index on app.p (a)": ("invalid-index",),
     "create table app.n (a bigint primary key, b int, unique (b) deferrable);"
     "create unique index on app.n (b)": (),
     "create unique index k on app.t (b); alter table app.t add unique using index k": (),
@@ -223,13 +257,31 @@ CASES: dict[str, tuple[str, ...]] = {
     "create unique index on app.m (a) where a > 0; create unique index on app.m ((a + 0))": (
         "matview-without-unique-index",
     ),
+    "create materialized view app.m as select a from app.t; create index on app.m (a)": (
+        "matview-without-unique-index",
+    ),
     # What was left unfinished.
+    "create table app.q (a bigint primary key); create table app.q_1 () inherits (app.q);"
+    "alter table app.q add check (a > 0) not valid": (
+        "no-primary-key",
+        "unvalidated-constraint",
+    ),
     "create domain app.d as bigint;"
     "alter domain app.d add constraint c check (value > 0) not valid": ("unvalidated-constraint",),
     f"create index on app.t (u_id); {KEY} alter table app.t disable trigger all": (
         "disabled-trigger",
     ),
+    f"{PARTED} create function app.f() returns trigger language plpgsql as"
+    " 'begin return new; end'; create trigger g before update on app.p for each row"
+    " execute function app.f(); alter table app.p disable trigger g": ("disabled-trigger",),
+    "create unlogged table app.n (id bigint generated always as identity primary key)": (
+        "unlogged-table",
+    ),
     "create publication changes for table app.t": (),
+    "create table app.n (a bigint not null)\n--\n"
+    "create publication changes for table app.n with (publish = 'delete')": (
+        "published-without-identity",
+    ),
     "create table app.n (a bigint not null);"
     "create publication changes for table app.n with (publish = 'insert')": ("no-primary-key",),
     "create table app.n (a bigint not null)\n--\ncreate publication changes for all tables": (
@@ -239,6 +291,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "alter table app.n replica identity using index n_a_key\n--\n"
     "create publication changes for table app.n": (),
     # Row security.
+    "create policy p on app.t using (true)": ("policy-without-rls",),
     f"{LOCKED} create policy p on app.t for select using (true)": (),
     f"{LOCKED} create policy p on app.t for insert with check (true)": ("policy-always-true",),
     f"{LOCKED} create policy p on app.t for update using (a = 1) with check (true)": (
@@ -268,8 +321,10 @@ CASES: dict[str, tuple[str, ...]] = {
     "create view app.w with (security_invoker = on) as select a from app.v": (),
     f"{OWNED} create view app.v with (security_invoker) as select a from app.t;"
     "create view app.w as select a from app.v": ("view-bypasses-rls",),
-    f"{OWNED} create view app.v as select id from app.u": (),
+    f"{OWNED} create view app.v as select id from app.u;"
+    "create view app.w with (security_invoker) as select a from app.t": (),
     f"{PARTED} {POLICED} grant select on app.p to pg_monitor": (),
+    f"{PARTED} grant select on app.p_1 to pg_monitor": (),
     f"{PARTED} {POLICED} alter table app.p_1 enable row level security;"
     "create policy own on app.p_1 using (a = 1); grant select on app.p_1 to pg_monitor": (),
     # Rights.
@@ -279,6 +334,8 @@ CASES: dict[str, tuple[str, ...]] = {
     f"create function app.f() returns int {DEFINER} as 'select 1'\n--\n{OPEN}": (
         "security-definer-public",
     ),
+    f"grant create on schema app to pg_monitor; create function app.f() returns int {DEFINER}"
+    " as 'select 1'": (),
     "create function app.f() returns int language sql security definer"
     " begin atomic select 1; end": (),
     "grant select (a) on app.t to public": ("granted-to-public",),
@@ -330,9 +387,13 @@ def test_what_one_role_may_write_is_only_information(database: Connection) -> No
 
 
 def test_only_the_schemas_that_are_asked_for_are_looked_at(database: Connection) -> None:
-    run(database, "create schema other; create table other.n (i bigint)")
+    run(
+        database,
+        "create schema other; create domain other.d as int; create table other.n (i other.d);"
+        "alter domain other.d add check (value > 0) not valid",
+    )
     assert catalogue_facts(database, ("app",)) == frozenset()
-    assert [fact.object for fact in catalogue_facts(database)] == ["other.n"]
+    assert {fact.object for fact in catalogue_facts(database)} == {"other.n", "d_check on other.d"}
     assert catalogue_facts(database, ()) == frozenset()
 
 

@@ -29,7 +29,7 @@ class Fact:
     """Something questionable about an object: two are equal when rule and object are.
 
     Names are written as event triggers give them (`pg_event_trigger_ddl_commands`): `app.t`,
-    `app.f(integer)`, `mine on app.t` for a policy, a trigger or a constraint.
+    `app.t.id`, `app.f(integer)`, `mine on app.t` for a policy, a trigger or a constraint.
     """
 
     rule: str
@@ -41,7 +41,8 @@ class Fact:
     words: str = field(compare=False)
     severity: Severity | None = field(default=None, compare=False)
     """Where it matters more, or less, than its rule says."""
-    oid: int = field(default=0, compare=False)
+    address: str = field(default="", compare=False)
+    """Its number in the catalogue, which is the same whatever it is renamed to."""
 
     def __post_init__(self) -> None:
         """Take the word that the server gives for a severity."""
@@ -90,14 +91,12 @@ def _query() -> bytes:
 def new_facts(before: Iterable[Fact], after: Iterable[Fact]) -> tuple[Fact, ...]:
     """Give the facts that were not there before, by object and rule.
 
-    Neither is new of an object that was renamed (the same oid), nor of one that was made again
-    under its name: ALTER TYPE makes the indexes and constraints of its column anew.
+    Nothing is new of an object that was renamed, nor of one that was made again under its name:
+    ALTER TYPE makes the indexes and constraints of its column anew.
     """
-    names, oids = set[Fact](), set[tuple[str, int]]()
-    for fact in before:
-        names.add(fact)
-        oids.add((fact.rule, fact.oid))
-    new = {fact for fact in after if fact not in names and (fact.rule, fact.oid) not in oids}
+    old = frozenset(before)
+    addresses = {(fact.rule, fact.address) for fact in old}
+    new = {fact for fact in after if fact not in old and (fact.rule, fact.address) not in addresses}
     return tuple(sorted(new, key=lambda fact: (fact.object, fact.rule)))
 
 

@@ -22,7 +22,7 @@ WITH RECURSIVE spaces AS MATERIALIZED (
        AND c.oid NOT IN (SELECT objid FROM members
                           WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass)
 ), functions AS MATERIALIZED (
-    -- Those that run with the rights of their owner, in a language that a search_path can lead astray.
+    -- Those that run with the rights of their owner, in a language that looks names up.
     SELECT p.oid, p.proconfig, p.prosqlbody, p.prorettype,
            coalesce(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl,
            n.oid AS space, n.nspowner,
@@ -39,12 +39,11 @@ WITH RECURSIVE spaces AS MATERIALIZED (
            pg_catalog.format('%%I', x.relname) AS name,
            pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
            pg_catalog.pg_get_expr(i.indexprs, i.indrelid) AS expressions,
-           -- Which of two alike stays: a key, a constraint, what is unique (and of NULL too), the
-           -- older one.
+           -- Which of two alike stays: a key, what a constraint needs, what is unique (and of NULL
+           -- too), the older one.
            ARRAY[i.indisprimary::pg_catalog.int4,
                  EXISTS (SELECT FROM pg_catalog.pg_constraint k
-                          WHERE k.conindid = i.indexrelid
-                            AND k.contype IN ('p', 'u'))::pg_catalog.int4,
+                          WHERE k.conindid = i.indexrelid)::pg_catalog.int4,
                  i.indisunique::pg_catalog.int4, i.indnullsnotdistinct::pg_catalog.int4] AS worth
       FROM pg_catalog.pg_index i
       JOIN relations t ON t.oid = i.indrelid
@@ -54,14 +53,14 @@ WITH RECURSIVE spaces AS MATERIALIZED (
     SELECT DISTINCT ON (a.indexrelid)
            a.indexrelid, a.indrelid, a.name, b.indexrelid AS other, b.name AS other_name
       FROM indexes a
-      JOIN indexes b ON b.indrelid = a.indrelid AND b.indkey::pg_catalog.text = a.indkey::pg_catalog.text
-                    AND b.indnkeyatts = a.indnkeyatts AND b.amname = a.amname
+      JOIN indexes b ON b.indrelid = a.indrelid
+                    AND b.indkey::pg_catalog.text = a.indkey::pg_catalog.text
                     AND b.indclass::pg_catalog.text = a.indclass::pg_catalog.text
                     AND b.indcollation::pg_catalog.text = a.indcollation::pg_catalog.text
                     AND b.indoption::pg_catalog.text = a.indoption::pg_catalog.text
      WHERE (b.worth > a.worth OR b.worth = a.worth AND b.indexrelid < a.indexrelid)
        AND a.indisvalid AND NOT a.indisexclusion AND NOT a.indisreplident AND NOT a.relispartition
-       AND b.indisvalid AND NOT b.indisexclusion
+       AND b.indisvalid
        AND b.predicate IS NOT DISTINCT FROM a.predicate
        AND b.expressions IS NOT DISTINCT FROM a.expressions
        AND (NOT a.indisunique
@@ -81,8 +80,7 @@ WITH RECURSIVE spaces AS MATERIALIZED (
                        pg_catalog.format('%%I is %%s, %%I %%s', a.attname,
                            pg_catalog.format_type(a.atttypid, NULL), r.attname,
                            pg_catalog.format_type(r.atttypid, NULL)), '; ')
-                       FILTER (WHERE a.atttypid IN (20, 21, 23) AND r.atttypid IN (20, 21, 23)
-                                 AND a.attlen < r.attlen) AS narrow
+                       FILTER (WHERE a.atttypid IN (20, 21, 23) AND a.attlen < r.attlen) AS narrow
               FROM ROWS FROM (pg_catalog.unnest(f.conkey), pg_catalog.unnest(f.confkey))
                        WITH ORDINALITY AS c (own, other, number)
               JOIN pg_catalog.pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = c.own
@@ -104,13 +102,13 @@ WITH RECURSIVE spaces AS MATERIALIZED (
       FROM policies p
      WHERE p.polcmd <> 'a'
 ), view_reads (view, oid) AS (
-    -- What a view reads with its owner's rights: by itself, and through views that ask for the rights
-    -- of whoever reads them.
+    -- What a view reads with its owner's rights: by itself, and through views that ask for the
+    -- rights of whoever reads them.
     SELECT v.oid, d.refobjid
       FROM relations v
       JOIN pg_catalog.pg_rewrite w ON w.ev_class = v.oid
       JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                                 AND d.objid = w.oid AND d.refobjid <> v.oid
+                                 AND d.objid = w.oid
                                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
      WHERE v.relkind = 'v'
        AND NOT coalesce((SELECT option_value::pg_catalog.bool
@@ -119,15 +117,15 @@ WITH RECURSIVE spaces AS MATERIALIZED (
     UNION
     SELECT r.view, d.refobjid
       FROM view_reads r
-      JOIN pg_catalog.pg_class v ON v.oid = r.oid AND v.relkind = 'v'
+      JOIN pg_catalog.pg_class v ON v.oid = r.oid
       JOIN pg_catalog.pg_rewrite w ON w.ev_class = v.oid
       JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass
-                                 AND d.objid = w.oid AND d.refobjid <> v.oid
+                                 AND d.objid = w.oid
                                  AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
      WHERE (SELECT option_value::pg_catalog.bool
               FROM pg_catalog.pg_options_to_table(v.reloptions)
              WHERE option_name = 'security_invoker')
-), facts (rule, classid, objid, relation, cause_class, cause, words, severity) AS (
+), facts (rule, classid, objid, relation, cause_class, cause, words, severity, number) AS (
 
 -- foreign-key-without-index: the columns are compared as a set. An index of the rows that are not
 -- null serves as well (measured: the equality of the check implies it), no other partial one does.
@@ -136,7 +134,7 @@ SELECT 'foreign-key-without-index', 'pg_catalog.pg_constraint'::pg_catalog.regcl
        pg_catalog.format('%%s (%%s) refers to %%s, and no index begins with %%s',
            f.name, f.columns, f.target,
            CASE WHEN pg_catalog.cardinality(f.conkey) > 1 THEN 'them' ELSE 'it' END),
-       NULL
+       NULL, 0
   FROM foreign_keys f
  WHERE NOT EXISTS (
         SELECT FROM indexes i
@@ -151,14 +149,14 @@ SELECT 'foreign-key-without-index', 'pg_catalog.pg_constraint'::pg_catalog.regcl
 -- foreign-key-narrower
 UNION ALL
 SELECT 'foreign-key-narrower', 'pg_catalog.pg_constraint'::pg_catalog.regclass, f.oid, f.conrelid,
-       NULL, NULL, pg_catalog.format('%%s refers to %%s: %%s', f.name, f.target, f.narrow), NULL
+       NULL, NULL, pg_catalog.format('%%s refers to %%s: %%s', f.name, f.target, f.narrow), NULL, 0
   FROM foreign_keys f
  WHERE f.narrow IS NOT NULL
 
 -- no-primary-key: a partition has the key of its parent.
 UNION ALL
 SELECT 'no-primary-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s has no primary key', t.name), NULL
+       pg_catalog.format('%%s has no primary key', t.name), NULL, 0
   FROM relations t
  WHERE t.relkind IN ('r', 'p') AND NOT t.relispartition
    AND NOT EXISTS (SELECT FROM indexes i WHERE i.indrelid = t.oid AND i.indisprimary)
@@ -168,7 +166,7 @@ UNION ALL
 SELECT 'duplicate-index', 'pg_catalog.pg_class'::pg_catalog.regclass, d.indexrelid, d.indrelid,
        'pg_catalog.pg_class'::pg_catalog.regclass, d.other,
        pg_catalog.format('index %%s of %%s does nothing that %%s does not',
-                         d.name, t.name, d.other_name), NULL
+                         d.name, t.name, d.other_name), NULL, 0
   FROM doubled d
   JOIN relations t ON t.oid = d.indrelid
 
@@ -181,7 +179,7 @@ SELECT 'invalid-index', 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid
                 'index %%s of %%s is invalid until each partition''s is attached', i.name, t.name)
             ELSE pg_catalog.format('index %%s of %%s is invalid: its build failed',
                                    i.name, t.name) END,
-       CASE i.relkind WHEN 'i' THEN 'error' END
+       CASE i.relkind WHEN 'i' THEN 'error' END, 0
   FROM indexes i
   JOIN relations t ON t.oid = i.indrelid
  WHERE NOT i.indisvalid
@@ -191,17 +189,17 @@ UNION ALL
 SELECT 'unvalidated-constraint', 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid,
        nullif(k.conrelid, 0), NULL, NULL,
        pg_catalog.format('constraint %%I of %%s is NOT VALID', k.conname,
-           coalesce(t.name, pg_catalog.format_type(k.contypid, NULL))), NULL
+           coalesce(t.name, pg_catalog.format_type(k.contypid, NULL))), NULL, 0
   FROM pg_catalog.pg_constraint k
   LEFT JOIN relations t ON t.oid = k.conrelid
- WHERE NOT k.convalidated AND k.conislocal AND k.conparentid = 0
+ WHERE NOT k.convalidated AND k.conislocal
    AND (t.oid IS NOT NULL OR k.contypid <> 0 AND k.connamespace IN (SELECT oid FROM spaces))
    AND coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::pg_catalog.bool, true)
 
 -- rls-without-policy
 UNION ALL
 SELECT 'rls-without-policy', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s has row security and no policy', t.name), NULL
+       pg_catalog.format('%%s has row security and no policy', t.name), NULL, 0
   FROM relations t
  WHERE t.relrowsecurity AND NOT EXISTS (SELECT FROM policies p WHERE p.polrelid = t.oid)
 
@@ -210,7 +208,7 @@ UNION ALL
 SELECT 'policy-without-rls', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid,
        'pg_catalog.pg_class'::pg_catalog.regclass, p.polrelid,
        pg_catalog.format('policy %%s of %%s does nothing: its row security is off',
-                         p.called, p.name), NULL
+                         p.called, p.name), NULL, 0
   FROM (SELECT DISTINCT ON (polrelid) * FROM policies ORDER BY polrelid, oid) p
  WHERE NOT p.relrowsecurity
 
@@ -222,7 +220,7 @@ SELECT 'policy-always-true', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid,
        pg_catalog.format('policy %%s of %%s lets every row be %%s', p.called, p.name,
            CASE p.polcmd WHEN 'a' THEN 'inserted' WHEN 'd' THEN 'deleted'
                          WHEN 'w' THEN 'updated' ELSE 'written' END),
-       CASE WHEN 0 = ANY (p.polroles) THEN NULL ELSE 'info' END
+       CASE WHEN 0 = ANY (p.polroles) THEN NULL ELSE 'info' END, 0
   FROM policies p
  WHERE p.polpermissive AND p.relrowsecurity
    AND p.polcmd IN ('a', 'w', 'd', '*')
@@ -238,7 +236,7 @@ SELECT 'policy-setting-missing-ok', 'pg_catalog.pg_policy'::pg_catalog.regclass,
        pg_catalog.format('policy %%s of %%s asks for %%s, and fails where it is not set',
            p.called, p.name,
            pg_catalog.substring(pg_catalog.concat(p.seen, ' ', p.written),
-                                'current_setting\(''([^'']*\.[^'']*)''::text\)')), NULL
+                                'current_setting\(''([^'']*\.[^'']*)''::text\)')), NULL, 0
   FROM policies p
  WHERE pg_catalog.concat(p.seen, ' ', p.written) ~ 'current_setting\(''[^'']*\.[^'']*''::text\)'
 
@@ -247,7 +245,7 @@ UNION ALL
 SELECT 'policy-setting-per-row', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid,
        NULL, NULL,
        pg_catalog.format('policy %%s of %%s calls %%s() for every row', p.called, p.name, f.name),
-       NULL
+       NULL, 0
   FROM per_row p
  CROSS JOIN LATERAL (
         SELECT 'current_setting' AS name WHERE p.rest ~ '\mcurrent_setting\('
@@ -258,7 +256,7 @@ SELECT 'policy-setting-per-row', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.
           JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
          WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass AND d.objid = p.oid
            AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
-           AND f.pronargs = 0 AND f.provolatile IN ('s', 'v')
+           AND f.provolatile IN ('s', 'v')
            AND pg_catalog.strpos(p.rest,
                    pg_catalog.format('%%I.%%I()', n.nspname, f.proname)) > 0
          ORDER BY 1 LIMIT 1
@@ -269,7 +267,7 @@ SELECT 'policy-setting-per-row', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.
 UNION ALL
 SELECT 'view-bypasses-rls', 'pg_catalog.pg_class'::pg_catalog.regclass, v.oid, v.oid,
        'pg_catalog.pg_class'::pg_catalog.regclass, t.oid,
-       pg_catalog.format('view %%s reads %%s with the rights of its owner', v.name, t.name), NULL
+       pg_catalog.format('view %%s reads %%s with the rights of its owner', v.name, t.name), NULL, 0
   FROM (SELECT DISTINCT ON (r.view) r.view, r.oid
           FROM view_reads r
           JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relrowsecurity
@@ -282,7 +280,7 @@ UNION ALL
 SELECT 'partition-bypasses-rls', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid,
        'pg_catalog.pg_class'::pg_catalog.regclass, p.oid,
        pg_catalog.format('%%s can be asked without the row security of %%s', t.name,
-                         p.oid::pg_catalog.regclass), NULL
+                         p.oid::pg_catalog.regclass), NULL, 0
   FROM relations t
   JOIN pg_catalog.pg_inherits i ON i.inhrelid = t.oid
   JOIN pg_catalog.pg_class p ON p.oid = i.inhparent AND p.relrowsecurity
@@ -294,18 +292,18 @@ UNION ALL
 SELECT 'security-definer-search-path', 'pg_catalog.pg_proc'::pg_catalog.regclass, f.oid, NULL,
        NULL, NULL,
        pg_catalog.format('%%s is SECURITY DEFINER, and looks names up where its caller says',
-                         f.name), NULL
+                         f.name), NULL, 0
   FROM functions f
  WHERE f.prosqlbody IS NULL
    AND NOT EXISTS (SELECT FROM pg_catalog.unnest(f.proconfig) s WHERE s ^@ 'search_path=')
 
--- security-definer-public: where somebody but the owner of the schema can reach it. Nobody calls the
--- function of a trigger.
+-- security-definer-public: where somebody but the owner of the schema can reach it. Nobody calls
+-- the function of a trigger.
 UNION ALL
 SELECT 'security-definer-public', 'pg_catalog.pg_proc'::pg_catalog.regclass, f.oid, NULL,
        'pg_catalog.pg_namespace'::pg_catalog.regclass, f.space,
        pg_catalog.format('everybody who may use its schema may call %%s, which is SECURITY DEFINER',
-                         f.name), NULL
+                         f.name), NULL, 0
   FROM functions f
  WHERE f.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype,
                             'pg_catalog.event_trigger'::pg_catalog.regtype)
@@ -313,15 +311,16 @@ SELECT 'security-definer-public', 'pg_catalog.pg_proc'::pg_catalog.regclass, f.o
    AND EXISTS (SELECT FROM pg_catalog.aclexplode(f.nspacl) a
                 WHERE a.grantee <> f.nspowner AND a.privilege_type = 'USAGE')
 
--- granted-to-public: tables, views, sequences and their columns; making things in a schema; and what
--- will be granted on everything that is yet to come.
+-- granted-to-public: tables, views, sequences and their columns; making things in a schema; and
+-- what will be granted on everything that is yet to come.
 UNION ALL
 SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
-       pg_catalog.format('PUBLIC may %%s %%s', g.may, g.what), NULL
+       pg_catalog.format('PUBLIC may %%s %%s', g.may, g.what), NULL, 0
   FROM (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS classid,
                t.oid AS objid, t.oid AS relation,
-               pg_catalog.string_agg(DISTINCT a.privilege_type, ', ') AS may, 'on ' || t.name AS what
+               pg_catalog.string_agg(DISTINCT a.privilege_type, ', ') AS may,
+               'on ' || t.name AS what
           FROM relations t
          CROSS JOIN LATERAL (
                 SELECT * FROM pg_catalog.aclexplode(t.relacl)
@@ -342,7 +341,8 @@ SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
         SELECT 'pg_catalog.pg_default_acl'::pg_catalog.regclass, d.oid, NULL,
                pg_catalog.string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type),
                CASE d.defaclobjtype WHEN 'r' THEN 'on tables' ELSE 'on sequences' END
-               || coalesce(pg_catalog.format(' of schema %%I', n.nspname), '') || ' made from now on'
+               || coalesce(pg_catalog.format(' of schema %%I', n.nspname), '')
+               || ' made from now on'
           FROM pg_catalog.pg_default_acl d
           LEFT JOIN spaces n ON n.oid = d.defaclnamespace
          CROSS JOIN LATERAL pg_catalog.aclexplode(d.defaclacl) a
@@ -355,12 +355,12 @@ SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
 UNION ALL
 SELECT 'integer-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
        pg_catalog.format('%%s.%%I is %%s', t.name, a.attname,
-                         pg_catalog.format_type(a.atttypid, NULL)), NULL
+                         pg_catalog.format_type(a.atttypid, NULL)), NULL, a.attnum
   FROM relations t
-  JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-                                AND a.atttypid IN (21, 23) AND a.attinhcount = 0
+  JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.atttypid IN (21, 23)
+                                AND a.attinhcount = 0
   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = t.oid AND d.adnum = a.attnum
- WHERE t.relkind IN ('r', 'p') AND NOT t.relispartition
+ WHERE t.relkind IN ('r', 'p')
    AND (a.attidentity <> '' OR pg_catalog.pg_get_expr(d.adbin, d.adrelid) ^@ 'nextval('
         OR a.atttypid = 23
            AND EXISTS (SELECT FROM indexes i
@@ -374,11 +374,11 @@ UNION ALL
 SELECT 'narrow-sequence', 'pg_catalog.pg_class'::pg_catalog.regclass, q.oid, t.oid,
        'pg_catalog.pg_class'::pg_catalog.regclass, t.oid,
        pg_catalog.format('%%s.%%I is %%s, and its sequence %%s ends at %%s', t.name, a.attname,
-           pg_catalog.format_type(a.atttypid, NULL), q.name, s.seqmax), NULL
+           pg_catalog.format_type(a.atttypid, NULL), q.name, s.seqmax), NULL, 0
   FROM pg_catalog.pg_sequence s
   JOIN relations q ON q.oid = s.seqrelid
   JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-                             AND d.objid = s.seqrelid AND d.deptype IN ('a', 'i')
+                             AND d.objid = s.seqrelid
                              AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass
   JOIN relations t ON t.oid = d.refobjid
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
@@ -390,7 +390,7 @@ UNION ALL
 SELECT 'matview-without-unique-index', 'pg_catalog.pg_class'::pg_catalog.regclass, m.oid, m.oid,
        NULL, NULL,
        pg_catalog.format('%%s has no unique index, and cannot be refreshed CONCURRENTLY', m.name),
-       NULL
+       NULL, 0
   FROM relations m
  WHERE m.relkind = 'm'
    AND NOT EXISTS (SELECT FROM indexes i
@@ -400,7 +400,7 @@ SELECT 'matview-without-unique-index', 'pg_catalog.pg_class'::pg_catalog.regclas
 -- unlogged-table
 UNION ALL
 SELECT 'unlogged-table', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s is unlogged', t.name), NULL
+       pg_catalog.format('%%s is unlogged', t.name), NULL, 0
   FROM relations t
  WHERE t.relpersistence = 'u' AND t.relkind IN ('r', 'p')
 
@@ -414,7 +414,7 @@ SELECT DISTINCT 'disabled-trigger',
        CASE WHEN g.tgisinternal
             THEN pg_catalog.format('constraint %%I is not checked: triggers of %%s are disabled',
                                    k.conname, t.name)
-            ELSE pg_catalog.format('trigger %%I of %%s is disabled', g.tgname, t.name) END, NULL
+            ELSE pg_catalog.format('trigger %%I of %%s is disabled', g.tgname, t.name) END, NULL, 0
   FROM pg_catalog.pg_trigger g
   JOIN relations t ON t.oid = g.tgrelid
   LEFT JOIN pg_catalog.pg_constraint k ON k.oid = g.tgconstraint
@@ -425,7 +425,7 @@ UNION ALL
 SELECT 'published-without-identity', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid,
        'pg_catalog.pg_publication'::pg_catalog.regclass, p.oid,
        pg_catalog.format('%%s is published by %%s, and has no replica identity', t.name, p.called),
-       NULL
+       NULL, 0
   FROM (SELECT DISTINCT ON (o.relid) o.relid, p.oid,
                pg_catalog.format('%%I', p.pubname) AS called
           FROM pg_catalog.pg_publication p
@@ -440,10 +440,10 @@ SELECT 'published-without-identity', 'pg_catalog.pg_class'::pg_catalog.regclass,
                                               WHEN 'i' THEN i.indisreplident
                                               ELSE false END)
 )
-SELECT f.rule, f.objid::pg_catalog.int8 AS oid, f.words, f.severity,
+SELECT f.rule, pg_catalog.concat_ws('.', f.objid, f.number) AS address, f.words, f.severity,
        o.identity AS object,
        coalesce(f.relation::pg_catalog.regclass::pg_catalog.text, '') AS relation,
        coalesce(c.identity, '') AS cause
   FROM facts f
- CROSS JOIN LATERAL pg_catalog.pg_identify_object(f.classid, f.objid, 0) o
+ CROSS JOIN LATERAL pg_catalog.pg_identify_object(f.classid, f.objid, f.number) o
   LEFT JOIN LATERAL pg_catalog.pg_identify_object(f.cause_class, f.cause, 0) c ON true
