@@ -169,7 +169,7 @@ class _Place:
 
 def _believed(file: Read, heard: _Heard) -> Iterator[Finding]:
     """Give what squawk found by the rules that we take, without what the parse tree refutes."""
-    if not heard.items and not heard.bare:
+    if not heard.items and not file.ignores:
         return
     sent, places = Places(file.sent), Places(file.text)
     found = list(_placed(sent, heard.items))
@@ -177,7 +177,7 @@ def _believed(file: Read, heard: _Heard) -> Iterator[Finding]:
         if not _refuted(one, file, found):
             yield _finding(one, file, places)
     yield from _unknown(heard.items, file, places)
-    if heard.bare or file.ignores:
+    if file.ignores:
         hidden = set(_places_of(sent, heard.bare)) - set(_places_of(sent, heard.items))
         yield from _idle_ignores(file, hidden, places)
 
@@ -225,12 +225,14 @@ _EXCLUDE = re.compile(r"\bexclude\s*(?:using\b|\()")
 
 def _finding(one: _Place, file: Read, places: Places) -> Finding:
     line, column = places.of(one.start)
+    part = file.part_at(one.start)
     return one.rule.finding(
         file=file.name,
         line=line,
         column=column,
         end=places.of(one.end),
         source=places.line(line),
+        relation=part.relation if part else "",
     )
 
 

@@ -20,7 +20,7 @@ from headwater.checks.rules.chosen import (
     RENAMING_OBJECT,
     REQUIRE_CONCURRENT_INDEX_CREATION,
 )
-from headwater.checks.text_file import Learnt, TextFile, is_temporary, named, named_by
+from headwater.checks.text_file import Learnt, TextFile, is_temporary, named, named_by, written
 from headwater.checks.textual_rights import RIGHTS, set_config, uses_of_values
 from headwater.checks.textual_tables import TABLES, dropped
 from headwater.files.accepted import Accepted
@@ -40,6 +40,8 @@ class Part:
     end: int
     new: bool
     """True when all that it is about was made by the same file."""
+    relation: str = ""
+    """The one relation that it is about, if so."""
     silenced: frozenset[str] = frozenset()
     """The rules that squawk applies wrongly."""
     no_scan: frozenset[int] = frozenset()
@@ -238,6 +240,15 @@ def _about(statement: Statement) -> list[Named]:
     return []
 
 
+def _relation(statement: Statement) -> str:
+    """Name the relation whose rows and locks a statement is about; '' for several, or none."""
+    drops = statement.kind == "drop_stmt"
+    if drops and word_of(statement.node, "remove_type") not in _RELATIONS:
+        return ""
+    names = _about(statement)
+    return written(names[0]) if len(names) == 1 else ""
+
+
 def _wrong_about(statement: Statement) -> frozenset[str]:
     """Give the rules of squawk that do not hold of a statement.
 
@@ -278,6 +289,7 @@ def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
                 start=statement.start,
                 end=statement.end,
                 new=new,
+                relation=_relation(statement),
                 silenced=silenced,
                 no_scan=frozenset(_not_looked_up(statement, file)),
             )

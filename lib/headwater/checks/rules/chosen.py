@@ -404,7 +404,6 @@ ABOUT_WORDS = frozenset(
         PREFER_TIMESTAMP_TZ.id,
         BAN_CHAR_FIELD.id,
         IDENTIFIER_TOO_LONG.id,
-        REQUIRE_TABLE_SCHEMA.id,
         BAN_DUPLICATE_COLUMN_ASSIGNMENTS.id,
     }
 )
