@@ -100,6 +100,7 @@ def test_a_file_that_squawk_cannot_read_is_a_note_and_hides_nothing_of_others() 
         "create table app.n (a int); alter table app.n alter column a type text",
         "create table app.n (a int); drop table app.n",
         "create temp table n (a int); drop table n",
+        "set local search_path = app; create table n (a int)",
     ],
 )
 def test_what_the_tree_refutes_is_not_told(text: str) -> None:
@@ -121,7 +122,7 @@ def test_what_the_tree_refutes_is_not_told(text: str) -> None:
             ["adding-foreign-key-constraint"],
         ),
         (
-            "alter table t add constraint c check (a > 0) not valid, validate constraint c",
+            "alter table app.t add constraint c check (a > 0) not valid, validate constraint c",
             ["validate-in-same-file"],
         ),
         (

@@ -19,6 +19,7 @@ from headwater.checks.rules.chosen import (
     BAN_DROP_VIEW,
     RENAMING_OBJECT,
     REQUIRE_CONCURRENT_INDEX_CREATION,
+    REQUIRE_TABLE_SCHEMA,
 )
 from headwater.checks.text_file import Learnt, TextFile, is_temporary, named, named_by, written
 from headwater.checks.textual_rights import RIGHTS, set_config, uses_of_values
@@ -279,11 +280,14 @@ _GIVES_A_VALUE = {"CONSTR_DEFAULT", "CONSTR_GENERATED", "CONSTR_IDENTITY"}
 def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
     """Give what the whole file has shown of each statement, in order of their places."""
     remade = _remade(seen) if file.transactional else {}
+    sets_path = any(_sets_path(statement) for statement, _ in seen)
     parts = []
     for index, (statement, new) in enumerate(seen):
         silenced = _wrong_about(statement) | file.silenced.get(statement.start, set())
         if _made_again(statement, index, remade):
             silenced |= _DROPS
+        if sets_path:
+            silenced |= {REQUIRE_TABLE_SCHEMA.id}
         parts.append(
             Part(
                 start=statement.start,
@@ -295,6 +299,10 @@ def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
             )
         )
     return tuple(sorted(parts, key=lambda part: part.start))
+
+
+def _sets_path(statement: Statement) -> bool:
+    return statement.kind == "variable_set_stmt" and statement.node.name == "search_path"
 
 
 _DROPS = frozenset({BAN_DROP_VIEW.id, BAN_DROP_FUNCTION.id})
