@@ -88,10 +88,12 @@ def test_a_file_that_squawk_cannot_read_is_a_note_and_hides_nothing_of_others() 
     [
         "alter table app.t add column g int generated always as (a * 2) virtual",
         "alter table app.t add column r bigint references app.u (id)",
+        "alter table app.t add column d date not null default current_date",
         "create index x on only app.p (a)",
         "alter index app.i rename to j",
         "drop view app.v; create view app.v as select 1 as one",
         "drop function app.f(); create function app.f() returns int language sql return 1",
+        "drop trigger x on app.t; drop function app.f()",
         "alter domain app.d add constraint c check (value > 0) not valid",
         f"{NO_TRANSACTION}create table app.n (a int); create index i on app.n (a)",
         "create table app.n (a int); alter table app.n alter column a set not null",
@@ -130,6 +132,9 @@ def test_what_the_tree_refutes_is_not_told(text: str) -> None:
             ["prefer-timestamp-tz"],
         ),
         ("drop view app.v; create view app.w as select 1 as one", ["ban-drop-view"]),
+        ("alter table app.t add column c int default current_f()", ["adding-field-with-default"]),
+        ("drop trigger x on app.t; drop function app.f(int)", ["ban-drop-function"]),
+        ("drop policy x on app.t; drop function app.f()", ["ban-drop-function"]),
         (
             f"{NO_TRANSACTION}drop view app.v; create view app.v as select 1 as one",
             ["ban-drop-view"],

@@ -208,7 +208,7 @@ def _refuted(one: _Place, file: Read, found: Sequence[_Place]) -> bool:
         if one.rule is ADDING_FOREIGN_KEY_CONSTRAINT:
             return any(one.start <= place < one.end for place in part.no_scan)
     if one.rule is ADDING_FIELD_WITH_DEFAULT:
-        return one.text.startswith("generated")
+        return one.text.startswith("generated") or bool(_ONE_A_STATEMENT.match(one.text.strip()))
     if one.rule is CONSTRAINT_MISSING_NOT_VALID:
         better = any(other.rule in _SAY_MORE and other.end == one.end for other in found)
         return better or one.text.startswith("validate") or bool(_EXCLUDE.search(one.text))
@@ -219,6 +219,11 @@ _SAY_MORE = (
     ADDING_FOREIGN_KEY_CONSTRAINT,
     ADDING_SERIAL_PRIMARY_KEY_FIELD,
     DISALLOWED_UNIQUE_CONSTRAINT,
+)
+# What SQL itself names: one value for all rows, which is kept in the catalogue.
+_ONE_A_STATEMENT = re.compile(
+    r"(?:(?:current_|local)(?:date|time|timestamp)(?:\(\d\))?|(?:current_|session_)?user"
+    r"|current_(?:role|catalog|schema))$"
 )
 _EXCLUDE = re.compile(r"\bexclude\s*(?:using\b|\()")
 

@@ -243,8 +243,7 @@ def _about(statement: Statement) -> list[Named]:
 
 def _relation(statement: Statement) -> str:
     """Name the relation whose rows and locks a statement is about; '' for several, or none."""
-    drops = statement.kind == "drop_stmt"
-    if drops and word_of(statement.node, "remove_type") not in _RELATIONS:
+    if _drops(statement) not in ("", *_RELATIONS):
         return ""
     names = _about(statement)
     return written(names[0]) if len(names) == 1 else ""
@@ -281,10 +280,13 @@ def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
     """Give what the whole file has shown of each statement, in order of their places."""
     remade = _remade(seen) if file.transactional else {}
     sets_path = any(_sets_path(statement) for statement, _ in seen)
+    drops_trigger = any(_drops(statement) == "OBJECT_TRIGGER" for statement, _ in seen)
     parts = []
     for index, (statement, new) in enumerate(seen):
         silenced = _wrong_about(statement) | file.silenced.get(statement.start, set())
-        if _made_again(statement, index, remade):
+        if _made_again(statement, index, remade) or _of_a_trigger(
+            statement, drops_trigger=drops_trigger
+        ):
             silenced |= _DROPS
         if sets_path:
             silenced |= {REQUIRE_TABLE_SCHEMA.id}
@@ -310,11 +312,24 @@ _DROPS = frozenset({BAN_DROP_VIEW.id, BAN_DROP_FUNCTION.id})
 
 def _made_again(statement: Statement, index: int, remade: dict[Named, int]) -> bool:
     """Say whether all that a statement drops is made again behind it."""
-    node = statement.node
-    if not remade or statement.kind != "drop_stmt" or word_of(node, "remove_type") not in _REMADE:
+    if not remade or _drops(statement) not in _REMADE:
         return False
-    names = list(dropped(node))
+    names = list(dropped(statement.node))
     return bool(names) and all(remade.get(name, -1) > index for name in names)
+
+
+def _of_a_trigger(statement: Statement, *, drops_trigger: bool) -> bool:
+    """Say whether what is dropped was, by all appearances, run by a trigger that goes with it."""
+    return (
+        drops_trigger
+        and _drops(statement) == "OBJECT_FUNCTION"
+        and not any(one.object_with_args.objargs for one in statement.node.objects)
+    )
+
+
+def _drops(statement: Statement) -> str:
+    """Give the kind of what a statement drops; '' where it drops nothing."""
+    return word_of(statement.node, "remove_type") if statement.kind == "drop_stmt" else ""
 
 
 def _remade(seen: list[_Seen]) -> dict[Named, int]:
