@@ -10,6 +10,7 @@ from headwater.files.directives import (
     allowed_rules,
     faults,
     line_of_first_statement,
+    may_hold_directives,
     read_header,
 )
 from headwater.files.grammar import parse
@@ -37,6 +38,7 @@ def only_fault(text: str) -> Finding:
     """Judge a text with exactly one fault, and give it."""
     [finding] = judged(text)
     assert finding.hint
+    assert may_hold_directives(text), "then nobody would have looked for its comments"
     return finding
 
 

@@ -8,7 +8,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.files.grammar import COPY_FAULT, COPY_HINT, INVISIBLE_HINT, NotParsed, parse
+from headwater.files.grammar import (
+    COPY_FAULT,
+    COPY_HINT,
+    INVISIBLE_HINT,
+    Ends,
+    NotParsed,
+    Statement,
+    parse,
+    parse_block,
+    walk,
+    word_of,
+)
 from headwater.files.text import place
 
 # A busy machine is no fault of the code.
@@ -480,3 +491,129 @@ def test_every_comment_is_found_whole_and_nothing_else_is_one(value: str, commen
     [found] = parse(f"select {value} {comment}").comments
     assert found.text == comment.rstrip("\n")
     assert found.start == len(f"select {value} ")
+
+
+# --- DO blocks --------------------------------------------------------------------------------
+
+
+def in_block(text: str) -> tuple[Statement, ...]:
+    """Give what is in the only DO block of a text; each must stand where it says."""
+    script = parse(text)
+    [block] = [statement for statement in script.statements if statement.kind == "do_stmt"]
+    for statement in parse_block(script, block):
+        assert block.start < statement.start < statement.end < block.end
+    return parse_block(script, block)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    ["do $$", "do\n\n$body$", "-- é\nselect 'é'; do $$", "do language plpgsql '"],
+)
+def test_the_sql_of_a_block_stands_where_it_says(opening: str) -> None:
+    closing = {"$body$": "$body$", "'": "'"}.get(opening.rsplit(maxsplit=1)[-1], "$$")
+    text = f"{opening} begin\n  if true then\n    delete from t;\n  end if;\nend {closing};"
+    [statement] = in_block(text)
+    assert statement.text == "delete from t"
+    assert text[statement.start : statement.end] == statement.text
+    assert place(text, statement.start) == (statement.line, statement.column)
+    assert statement.line == opening.count("\n") + 3
+    location = statement.node.relation.location
+    assert text.encode()[statement.origin + location :].startswith(b"t;")
+
+
+def test_statements_of_one_line_are_told_apart() -> None:
+    text = "do $$ begin delete from t; delete from t; delete from t2; end $$"
+    assert [(s.text, s.column) for s in in_block(text)] == [
+        ("delete from t", 13),
+        ("delete from t", 28),
+        ("delete from t2", 43),
+    ]
+
+
+def test_what_a_block_selects_into_variables_is_blanked() -> None:
+    [statement] = in_block("do $$ declare x int; begin\n  select a into x\n  from t; end $$")
+    assert statement.text.split() == ["select", "a", "from", "t"]
+    assert (statement.line, statement.column) == (2, 3)
+
+
+def test_an_execute_of_one_string_is_read_and_any_other_is_not() -> None:
+    read = "execute 'drop table a'; execute $x$drop table b$x$;"
+    text = f"do $$ begin {read} execute 'drop ' || c; end $$"
+    assert [s.text for s in in_block(text)] == ["drop table a", "drop table b"]
+
+
+def test_the_ends_of_transactions_in_a_block_are_seen() -> None:
+    text = "do $$ begin\n  commit;\n  if true then ROLLBACK; end if;\nend $$"
+    assert [(s.kind, s.line, s.column) for s in in_block(text)] == [
+        (Ends.COMMIT, 2, 3),
+        (Ends.ROLLBACK, 3, 16),
+    ]
+
+
+def test_what_runs_in_branches_loops_and_handlers_is_seen() -> None:
+    text = """do $$
+    declare r record;
+    begin
+        for r in select a from t1 loop
+            insert into t2 values (r.a);
+        end loop;
+        case when true then delete from t3; else delete from t4; end case;
+    exception when others then
+        call p();
+        perform f();
+    end $$"""
+    assert [(s.kind, s.line) for s in in_block(text)] == [
+        ("select_stmt", 4),
+        ("insert_stmt", 5),
+        ("delete_stmt", 7),
+        ("delete_stmt", 7),
+        ("call_stmt", 9),
+        ("select_stmt", 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "do $$ begin no sense; end $$",
+        "do $$ declare r app.mine; begin delete from t; end $$",
+        "do 'begin delete from t where a = ''b''; end'",
+        "do e'begin\\n delete from t; end'",
+        "do language sql 'delete from t'",
+        "do language plpgsql",
+    ],
+)
+def test_a_block_that_cannot_be_read_gives_nothing(text: str) -> None:
+    assert in_block(text) == ()
+
+
+@patient
+@given(st.text(alphabet="abc;'$ \n:=éselectinobgd", max_size=80))
+def test_no_block_crashes_the_parser(body: str) -> None:
+    try:
+        script = parse(f"do $x$ begin {body}; end $x$")
+    except NotParsed:
+        return
+    for statement in script.statements:
+        if statement.kind == "do_stmt":
+            parse_block(script, statement)
+
+
+# --- parse trees ------------------------------------------------------------------------------
+
+
+def test_every_node_is_walked_and_those_in_a_sub_select_are_told_apart() -> None:
+    [statement] = parse("select f(1), (select g(2))").statements
+    calls = {
+        node.funcname[0].string.sval: inside
+        for name, node, inside in walk(statement.node)
+        if name == "FuncCall"
+    }
+    assert calls == {"f": False, "g": True}
+
+
+def test_a_value_of_an_enum_has_its_name() -> None:
+    [statement] = parse("alter table t drop column a cascade").statements
+    command = statement.node.cmds[0].alter_table_cmd
+    assert word_of(command, "subtype") == "AT_DropColumn"
+    assert word_of(command, "behavior") == "DROP_CASCADE"

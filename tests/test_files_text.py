@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headwater.files.text import (
     MAX_BYTES,
+    Places,
     checksum,
     count_lines,
     line_at,
@@ -244,3 +245,17 @@ def test_lines_are_counted_alike_however_they_are_counted(text: str) -> None:
 )
 def test_a_line_is_what_stands_between_two_line_feeds(line: int, expected: str) -> None:
     assert line_at("a\n\nb\u2028c\n", line) == expected
+
+
+@patient
+@given(st.lists(TEXT | st.sampled_from(["\r", "\n", "\r\n"])).map("".join), st.data())
+def test_places_that_are_asked_often_are_those_that_are_asked_once(
+    text: str, data: st.DataObject
+) -> None:
+    places, position = Places(text), data.draw(st.integers(0, len(text)))
+    line, column = places.of(position)
+    assert (line, column) == place(text, position)
+    assert places.line(line) == line_at(text, line)
+    assert places.start_of(line) + column - 1 == position
+    assert places.byte(position) == len(text[:position].encode())
+    assert places.character(places.byte(position)) == position

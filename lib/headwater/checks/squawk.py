@@ -169,7 +169,7 @@ class _Place:
 
 def _believed(file: Read, heard: _Heard) -> Iterator[Finding]:
     """Give what squawk found by the rules that we take, without what the parse tree refutes."""
-    if not heard.items and not heard.bare:
+    if not heard.items and not file.ignores:
         return
     sent, places = Places(file.sent), Places(file.text)
     found = list(_placed(sent, heard.items))
@@ -177,7 +177,7 @@ def _believed(file: Read, heard: _Heard) -> Iterator[Finding]:
         if not _refuted(one, file, found):
             yield _finding(one, file, places)
     yield from _unknown(heard.items, file, places)
-    if heard.bare or file.ignores:
+    if file.ignores:
         hidden = set(_places_of(sent, heard.bare)) - set(_places_of(sent, heard.items))
         yield from _idle_ignores(file, hidden, places)
 
@@ -208,7 +208,7 @@ def _refuted(one: _Place, file: Read, found: Sequence[_Place]) -> bool:
         if one.rule is ADDING_FOREIGN_KEY_CONSTRAINT:
             return any(one.start <= place < one.end for place in part.no_scan)
     if one.rule is ADDING_FIELD_WITH_DEFAULT:
-        return one.text.startswith("generated")
+        return one.text.startswith("generated") or bool(_ONE_A_STATEMENT.match(one.text.strip()))
     if one.rule is CONSTRAINT_MISSING_NOT_VALID:
         better = any(other.rule in _SAY_MORE and other.end == one.end for other in found)
         return better or one.text.startswith("validate") or bool(_EXCLUDE.search(one.text))
@@ -220,17 +220,24 @@ _SAY_MORE = (
     ADDING_SERIAL_PRIMARY_KEY_FIELD,
     DISALLOWED_UNIQUE_CONSTRAINT,
 )
+# What SQL itself names: one value for all rows, which is kept in the catalogue.
+_ONE_A_STATEMENT = re.compile(
+    r"(?:(?:current_|local)(?:date|time|timestamp)(?:\(\d\))?|(?:current_|session_)?user"
+    r"|current_(?:role|catalog|schema))$"
+)
 _EXCLUDE = re.compile(r"\bexclude\s*(?:using\b|\()")
 
 
 def _finding(one: _Place, file: Read, places: Places) -> Finding:
     line, column = places.of(one.start)
+    part = file.part_at(one.start)
     return one.rule.finding(
         file=file.name,
         line=line,
         column=column,
         end=places.of(one.end),
         source=places.line(line),
+        relation=part.relation if part else "",
     )
 
 

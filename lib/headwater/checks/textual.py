@@ -19,8 +19,9 @@ from headwater.checks.rules.chosen import (
     BAN_DROP_VIEW,
     RENAMING_OBJECT,
     REQUIRE_CONCURRENT_INDEX_CREATION,
+    REQUIRE_TABLE_SCHEMA,
 )
-from headwater.checks.text_file import Learnt, TextFile, is_temporary, named, named_by
+from headwater.checks.text_file import Learnt, TextFile, is_temporary, named, named_by, written
 from headwater.checks.textual_rights import RIGHTS, set_config, uses_of_values
 from headwater.checks.textual_tables import TABLES, dropped
 from headwater.files.accepted import Accepted
@@ -40,6 +41,8 @@ class Part:
     end: int
     new: bool
     """True when all that it is about was made by the same file."""
+    relation: str = ""
+    """The one relation that it is about, if so."""
     silenced: frozenset[str] = frozenset()
     """The rules that squawk applies wrongly."""
     no_scan: frozenset[int] = frozenset()
@@ -238,6 +241,14 @@ def _about(statement: Statement) -> list[Named]:
     return []
 
 
+def _relation(statement: Statement) -> str:
+    """Name the relation whose rows and locks a statement is about; '' for several, or none."""
+    if _drops(statement) not in ("", *_RELATIONS):
+        return ""
+    names = _about(statement)
+    return written(names[0]) if len(names) == 1 else ""
+
+
 def _wrong_about(statement: Statement) -> frozenset[str]:
     """Give the rules of squawk that do not hold of a statement.
 
@@ -268,16 +279,23 @@ _GIVES_A_VALUE = {"CONSTR_DEFAULT", "CONSTR_GENERATED", "CONSTR_IDENTITY"}
 def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
     """Give what the whole file has shown of each statement, in order of their places."""
     remade = _remade(seen) if file.transactional else {}
+    sets_path = any(_sets_path(statement) for statement, _ in seen)
+    drops_trigger = any(_drops(statement) == "OBJECT_TRIGGER" for statement, _ in seen)
     parts = []
     for index, (statement, new) in enumerate(seen):
         silenced = _wrong_about(statement) | file.silenced.get(statement.start, set())
-        if _made_again(statement, index, remade):
+        if _made_again(statement, index, remade) or _of_a_trigger(
+            statement, drops_trigger=drops_trigger
+        ):
             silenced |= _DROPS
+        if sets_path:
+            silenced |= {REQUIRE_TABLE_SCHEMA.id}
         parts.append(
             Part(
                 start=statement.start,
                 end=statement.end,
                 new=new,
+                relation=_relation(statement),
                 silenced=silenced,
                 no_scan=frozenset(_not_looked_up(statement, file)),
             )
@@ -285,16 +303,33 @@ def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
     return tuple(sorted(parts, key=lambda part: part.start))
 
 
+def _sets_path(statement: Statement) -> bool:
+    return statement.kind == "variable_set_stmt" and statement.node.name == "search_path"
+
+
 _DROPS = frozenset({BAN_DROP_VIEW.id, BAN_DROP_FUNCTION.id})
 
 
 def _made_again(statement: Statement, index: int, remade: dict[Named, int]) -> bool:
     """Say whether all that a statement drops is made again behind it."""
-    node = statement.node
-    if not remade or statement.kind != "drop_stmt" or word_of(node, "remove_type") not in _REMADE:
+    if not remade or _drops(statement) not in _REMADE:
         return False
-    names = list(dropped(node))
+    names = list(dropped(statement.node))
     return bool(names) and all(remade.get(name, -1) > index for name in names)
+
+
+def _of_a_trigger(statement: Statement, *, drops_trigger: bool) -> bool:
+    """Say whether what is dropped was, by all appearances, run by a trigger that goes with it."""
+    return (
+        drops_trigger
+        and _drops(statement) == "OBJECT_FUNCTION"
+        and not any(one.object_with_args.objargs for one in statement.node.objects)
+    )
+
+
+def _drops(statement: Statement) -> str:
+    """Give the kind of what a statement drops; '' where it drops nothing."""
+    return word_of(statement.node, "remove_type") if statement.kind == "drop_stmt" else ""
 
 
 def _remade(seen: list[_Seen]) -> dict[Named, int]:

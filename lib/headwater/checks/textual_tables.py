@@ -50,10 +50,16 @@ _WITHOUT_WHERE = {
 def _truncate(statement: Statement, file: TextFile) -> Iterator[Finding]:
     if word_of(statement.node, "behavior") == "DROP_CASCADE":
         return  # ban-truncate-cascade says so
-    for relation in statement.node.relations:
-        if not file.is_new(table := named(relation.range_var)):
-            at = relation.range_var.location
-            yield file.found(own.TRUNCATE, statement, at=at, about=table)
+    yield from _of_each(own.TRUNCATE, statement, file)
+
+
+def _of_each(rule: Rule, statement: Statement, file: TextFile) -> Iterator[Finding]:
+    """Find a statement once for each table that it names: at the table, where there are several."""
+    tables = [one.range_var for one in statement.node.relations]
+    for table in tables:
+        if not file.is_new(named(table)):
+            at = table.location if len(tables) > 1 else -1
+            yield file.found(rule, statement, at=at, about=named(table))
 
 
 # --- locks ------------------------------------------------------------------------------------
@@ -63,12 +69,8 @@ _SHARE = 5
 
 
 def _lock(statement: Statement, file: TextFile) -> Iterator[Finding]:
-    if statement.node.mode < _SHARE:
-        return
-    for relation in statement.node.relations:
-        if not file.is_new(table := named(relation.range_var)):
-            at = relation.range_var.location
-            yield file.found(own.LOCK_TABLE, statement, at=at, about=table)
+    if statement.node.mode >= _SHARE:
+        yield from _of_each(own.LOCK_TABLE, statement, file)
 
 
 def _trigger(statement: Statement, file: TextFile) -> Iterator[Finding]:
@@ -105,9 +107,9 @@ def _vacuum(statement: Statement, file: TextFile) -> Iterator[Finding]:
 def _create_table(statement: Statement, file: TextFile) -> Iterator[Finding]:
     node = statement.node
     if node.HasField("partbound"):
-        parent = node.inh_relations[0].range_var
-        if not file.is_new(table := named(parent)):
-            yield file.found(own.PARTITION_OF, statement, at=parent.location, about=table)
+        parent = named(node.inh_relations[0].range_var)
+        if not file.is_new(parent):
+            yield file.found(own.PARTITION_OF, statement, about=parent)
     if is_temporary(node.relation):
         return
     keys, referring = _keys(node)
@@ -259,6 +261,13 @@ def _validate(command: _Command) -> Iterator[Finding]:
         file.learnt.proved.add((command.table, column))
 
 
+def _drop_constraint(command: _Command) -> Iterator[Finding]:
+    """Forget what a constraint has proved; so it yields nothing."""
+    column = command.file.learnt.about.pop((command.table, str(command.node.name)), "")
+    command.file.learnt.proved.discard((command.table, column))
+    yield from ()
+
+
 def _set_not_null(command: _Command) -> Iterator[Finding]:
     """Judge what squawk is silent about: NOT NULL behind a VALIDATE that proves another column.
 
@@ -309,6 +318,7 @@ _COMMANDS: dict[str, Callable[[_Command], Iterator[Finding]]] = {
     "AT_AlterColumnType": _column_type,
     "AT_AddConstraint": _add_constraint,
     "AT_ValidateConstraint": _validate,
+    "AT_DropConstraint": _drop_constraint,
     "AT_SetNotNull": _set_not_null,
     "AT_AttachPartition": _attach,
     "AT_SetLogged": _move,

@@ -186,7 +186,8 @@ def parse_block(script: Script, block: Statement) -> tuple[Statement, ...]:
     of a schema of one's own): only running it shows what it does.
     """
     parts = {part.def_elem.defname: part.def_elem for part in block.node.args}
-    if "language" in parts and parts["language"].arg.string.sval != "plpgsql":
+    language = parts["language"].arg.string.sval if "language" in parts else "plpgsql"
+    if "as" not in parts or language != "plpgsql":
         return ()
     body = str(parts["as"].arg.string.sval)
     places = Places(script.text)

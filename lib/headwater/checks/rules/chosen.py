@@ -348,7 +348,7 @@ IDENTIFIER_TOO_LONG = Rule(
 REQUIRE_TABLE_SCHEMA = Rule(
     id="require-table-schema",
     severity=Severity.INFO,
-    why="Without a schema the table is made wherever search_path points that day.",
+    why="Without a schema the name means whatever search_path finds that day.",
     instead="the schema before the name",
     bad="create table n (id bigint);",
     good="create table app.n (id bigint);",
@@ -404,7 +404,6 @@ ABOUT_WORDS = frozenset(
         PREFER_TIMESTAMP_TZ.id,
         BAN_CHAR_FIELD.id,
         IDENTIFIER_TOO_LONG.id,
-        REQUIRE_TABLE_SCHEMA.id,
         BAN_DUPLICATE_COLUMN_ASSIGNMENTS.id,
     }
 )
