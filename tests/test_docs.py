@@ -12,6 +12,7 @@ import pytest
 
 import tasks
 from headwater import errors
+from headwater.checks.rules import BY_ID
 from headwater.errors import HeadwaterError
 from headwater.model import How, Severity, State, Target
 from headwater.postgres.stepwise import unknown
@@ -20,6 +21,10 @@ from headwater.settings import LIBPQ_KEYWORDS, VARIABLES, Settings
 from headwater.verdicts import ChangeKind, Outcome, Repair
 from tests.projects import Project, make_project
 from tests.support import query
+
+# As users call them: `lint`, not `lint.lint`.
+TASKS = {str(tasks.namespace[name].full_name) for name in tasks.namespace.task_names}
+
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -69,7 +74,7 @@ def calls(text: str) -> Iterator[tuple[str, str]]:
 @every_page
 def test_every_task_and_flag_on_a_page_exists(page: Path) -> None:
     for task, rest in calls(page.read_text(encoding="utf-8")):
-        assert task in tasks.namespace.task_names, f"{page.name}: there is no task {task}"
+        assert task in TASKS, f"{page.name}: there is no task {task}"
         assert set(re.findall(r"(?<!\S)--[a-z-]+", rest)) <= flags_of(task), f"{task}{rest}"
 
 
@@ -81,12 +86,12 @@ def test_every_flag_beside_a_task_in_the_readme_is_a_flag_of_it() -> None:
 
 def test_the_readme_lists_every_task() -> None:
     named = {task for task, _ in calls(section("README.md", "Tasks"))}
-    assert named == set(tasks.namespace.task_names)
+    assert named == TASKS
 
 
 def test_the_readme_says_which_tasks_take_json() -> None:
     documented = set(re.findall(r"^### ([a-z.]+)$", text_of("docs/json.md"), re.MULTILINE))
-    assert documented == {name for name in tasks.namespace.task_names if "--json" in flags_of(name)}
+    assert documented == {name for name in TASKS if "--json" in flags_of(name)}
 
 
 # --- links ------------------------------------------------------------------------------------
@@ -156,6 +161,7 @@ def test_every_rule_that_files_can_break_is_on_the_page_of_lint() -> None:
     assert {"syntax", "bad-name", "not-utf-8", "name-clash", "copy-stdin"} <= emitted
     # That one is about where a file is built, and told by verify.
     mentioned = set(re.findall(r"[a-z]+(?:-[a-z0-9]+)*", text_of("docs/lint.md")))
+    mentioned |= set(BY_ID)
     assert emitted - {"server-wide"} <= mentioned
 
 

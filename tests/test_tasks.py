@@ -579,9 +579,9 @@ def test_lint_looks_at_what_is_pending_and_fails_where_it_is_told_to(built: Proj
     built.invoke("lint --fail-on catastrophe", code=2).said("'catastrophe' is no severity")
 
 
-def test_lint_of_every_file_needs_no_database(tmp_path: Path) -> None:
+def test_lint_of_the_text_needs_no_database(tmp_path: Path) -> None:
     project = make_project(tmp_path, HISTORY)
-    project.invoke("lint --all", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").said(
+    project.invoke("lint --text", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").said(
         "3 files"
     )
 

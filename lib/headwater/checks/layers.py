@@ -96,14 +96,16 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     tracing = _traced(target, folder, settings, selection, texts, notify)
     findings = [*_layered(texts, tracing), *tracing.failures]
     notes = [*texts.notes, *tracing.notes, *_lost(tracing)]
+    # An allowance is unused only where all of its layer was looked at.
+    asked = set() if tracing.failures or tracing.notes else {Layer.TRACE, Layer.CATALOGUE}
     if live:
         seen = look_at_live(target, texts.accepted, settings, notify=notify)
         weights = weights or seen.weights
         findings += seen.findings
         notes += seen.notes
+        asked |= set() if seen.notes else {Layer.LIVE}
     if weights:
         findings = [*weigh(findings, tracing.traces, weights)]
-    asked = _layers_asked(tracing, live=live)
     judged_too = frozenset(rule.id for rule in RULES if rule.layer in asked)
     left = allowed_away(texts, findings, judged_too=judged_too)
     return Linted(
@@ -130,14 +132,6 @@ def _traced(  # noqa: PLR0913, PLR0917 - what lint_target was given
         )
     before = [m.version for m in folder.migrations if not selection.counts(m.version)]
     return trace_files(target, folder, settings, before=before, files=texts.accepted, notify=notify)
-
-
-def _layers_asked(tracing: Tracing, *, live: bool) -> set[Layer]:
-    """Give the layers beside the text in which everything was looked at."""
-    asked = {Layer.LIVE} if live else set()
-    if not (tracing.failures or tracing.notes):
-        asked |= {Layer.TRACE, Layer.CATALOGUE}
-    return asked
 
 
 def _based(
