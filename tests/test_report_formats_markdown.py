@@ -150,7 +150,7 @@ def test_nothing_found_is_one_heading() -> None:
 
 
 def test_a_safe_form_of_several_lines_is_a_block_of_sql() -> None:
-    hint = "alter table kb.t add c text;\n\n-- later\n```update kb.t set c = 'x';\n"
+    hint = "alter table kb.t add c text;\n\n-- later\n````\nupdate kb.t set c = 'x';\n"
     text = comment(Linted(findings=(replace(NAMELESS, hint=hint),), files=1))
     [fence] = [token for token in READER.parse(text) if token.type == "fence"]
     assert (fence.info, fence.content) == ("sql", hint)

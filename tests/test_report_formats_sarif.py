@@ -44,7 +44,8 @@ def run_of(outcome: Linted, place: Place = PLACE) -> dict[str, Any]:
 
 
 def said(message: dict[str, str]) -> str:
-    return message["text"].replace("{{", "{").replace("}}", "}")
+    """Read a message: a single brace begins a place for an argument, and there are none."""
+    return message["text"].format()
 
 
 def test_the_schema_refuses_what_is_none() -> None:
@@ -104,6 +105,12 @@ def test_without_a_url_the_help_names_the_page() -> None:
     [rule] = run_of(Linted(findings=(REWRITE,), files=1))["tool"]["driver"]["rules"]
     assert "helpUri" not in rule
     assert rule["help"]["text"].endswith("See docs/rules/changing-column-type.md")
+
+
+def test_braces_are_no_places_for_arguments() -> None:
+    finding = replace(REWRITE, message="'{1,2}'::int[] and {0}")
+    [result] = run_of(Linted(findings=(finding,), files=1))["results"]
+    assert result["message"]["text"].startswith("'{{1,2}}'::int[] and {{0}}")
 
 
 def test_a_place_is_a_uri() -> None:

@@ -20,7 +20,7 @@ from headwater.report.workflow import task, with_full_names
 
 
 @task
-def end(c, json=False):
+def end(c, json=False, format="text"):
     {body}
 
 
@@ -53,6 +53,17 @@ def test_every_end_is_one_json_object(tmp_path: Path, body: str, name: str, code
     assert (form["ok"], form["task"], form["error"]["code"]) == (False, "db.end", name)
     assert set(form["error"]) == {"code", "message", "detail", "hint"}
     assert form["error"]["message"]
+
+
+@pytest.mark.parametrize(("flags", "printed"), [("--format json", True), ("--format sarif", False)])
+def test_an_error_is_json_as_well_where_json_is_the_format(
+    tmp_path: Path, flags: str, printed: bool
+) -> None:
+    project = Project(tmp_path)
+    project.write({"tasks.py": TASKS.format(body="raise LockBusy('why')")})
+    end = project.invoke(f"db.end {flags}", code=5)
+    assert ('"code": "lock-busy"' in end.out) == printed
+    assert ("error: why" in end.err) != printed
 
 
 @ENDS
