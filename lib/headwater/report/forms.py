@@ -202,6 +202,7 @@ def migrated_json(outcome: Migrated) -> Json:
         "files": [_preview_json(preview) for preview in outcome.previews],
         "migrations": [result_json(result) for result in outcome.results],
         "locks": [],
+        **NOT_MEASURED,
     }
 
 
@@ -239,11 +240,11 @@ def tried_json(outcome: Tried) -> Json:
         "plan": [step.version for step in outcome.plan.steps],
         "files": [],
         "migrations": [result_json(result) for result in outcome.results],
-        "locks": [_lock_json(lock) for lock in outcome.locks],
+        "locks": [lock_json(lock) for lock in outcome.locks],
     }
 
 
-def _lock_json(lock: TableLock) -> Json:
+def lock_json(lock: TableLock) -> Json:
     return {"relation": lock.relation, "mode": lock.mode.value, "blocks": lock.mode.blocks}
 
 
