@@ -57,12 +57,28 @@ class Case:
         """Say whether a table was made by this very file."""
         return table in self.made.tables
 
+    def makes_key_below(self) -> bool:
+        """Say whether a statement below makes a unique index, or a key."""
+        below = (s for s in self.script.statements if s.start > self.statement.start)
+        return any(
+            statement.node.unique if statement.kind == "index_stmt" else _adds_key(statement)
+            for statement in below
+        )
+
     def word(self, index: int, *words: str) -> Token:
         """Give the token behind which something is to stand; refuse what reads otherwise."""
         tokens = self.script.tokens_of(self.statement)
         if index >= len(tokens) or not tokens[index].is_word(*words):
             raise CannotFix("its text is not of the form that is known")
         return tokens[index]
+
+
+def _adds_key(statement: Statement) -> bool:
+    return statement.kind == "alter_table_stmt" and any(
+        kind == "AT_AddConstraint"
+        and enum_name(definition.constraint, "contype") in ("CONSTR_UNIQUE", "CONSTR_PRIMARY")
+        for kind, _, definition in commands_of(statement.node)
+    )
 
 
 def treat(case: Case) -> Treatment | None:
@@ -123,10 +139,13 @@ def _statement_with(case: Case, edits: Sequence[Edit]) -> str:
 
 def _require_no_drop(case: Case, *, unique: bool) -> None:
     if unique and case.dropped:
-        raise CannotFix(
-            "the file drops an index or a constraint before: outside a transaction there would be "
-            "a time with neither; write the new one first, and drop the old one behind it"
-        )
+        raise CannotFix(_INSTEAD)
+
+
+_INSTEAD = (
+    "the file drops an index or a constraint, and makes a unique one: outside a transaction there "
+    "would be a time with neither; make the new one in a migration before"
+)
 
 
 def _drop_index(case: Case) -> Treatment | None:
@@ -141,6 +160,8 @@ def _drop_index(case: Case) -> Treatment | None:
             raise CannotFix("an index of a partitioned table cannot be dropped CONCURRENTLY")
     if enum_name(node, "behavior") == "DROP_CASCADE":
         raise CannotFix("DROP INDEX … CASCADE has no CONCURRENTLY: drop what depends on it first")
+    if case.makes_key_below():
+        raise CannotFix(_INSTEAD)
     said = words_like(case.statement)
     begin = said("drop index concurrently" + " if exists" * node.missing_ok)
     _require_no_comment(case, case.statement.start, case.statement.end)
@@ -385,8 +406,14 @@ def _add_constraint(altered: _Altered, segment: _Segment) -> None:
         raise CannotFix("an exclusion constraint cannot be added in steps; plan a quiet time")
     if kind in ("CONSTR_UNIQUE", "CONSTR_PRIMARY"):
         _add_key(altered, segment, constraint)
-    elif kind in _LABELS and constraint.is_enforced and not constraint.skip_validation:
+    elif kind in _LABELS and _is_checked(constraint, kind):
         _add_not_valid(altered, segment, constraint)
+
+
+def _is_checked(constraint: Any, kind: str) -> bool:
+    """Say whether every row is looked at; only NOT NULL is enforced without saying so."""
+    enforced = constraint.is_enforced or kind == "CONSTR_NOTNULL"
+    return enforced and not constraint.skip_validation
 
 
 _LABELS = {"CONSTR_CHECK": "check", "CONSTR_FOREIGN": "fkey", "CONSTR_NOTNULL": "not_null"}
@@ -442,8 +469,8 @@ def _add_key(altered: _Altered, segment: _Segment, constraint: Any) -> None:
     columns = strings(constraint.keys)
     primary = enum_name(constraint, "contype") == "CONSTR_PRIMARY"
     _require_key(altered, constraint, columns if primary else ())
-    label = ("pkey", ()) if primary else ("key", columns)
-    name = constraint.conname or altered.name(label[1], label[0])
+    named_by = () if primary else (*columns, *strings(constraint.including))
+    name = constraint.conname or altered.name(named_by, "pkey" if primary else "key")
     segment.pieces += _key_in_steps(altered, constraint, name, columns)
     segment.gone = True
     segment.sort = Sort.UNIQUE
@@ -460,10 +487,7 @@ def _require_key(altered: _Altered, constraint: Any, required: Sequence[str]) ->
     drops = any(kind == "AT_DropConstraint" for kind, _, _ in commands_of(case.statement.node))
     _require_no_drop(case, unique=True)
     if drops:
-        raise CannotFix(
-            "it drops a constraint as well: outside a transaction there would be a time with "
-            "neither; add the new one first, and drop the old one behind it"
-        )
+        raise CannotFix(_INSTEAD)
     if constraint.options or constraint.indexspace or constraint.without_overlaps:
         raise CannotFix("the options of its index are for you to write: CREATE UNIQUE INDEX …")
     nullable = [name for name in required if not case.known.is_required(table, name)]
@@ -551,10 +575,7 @@ _VOLATILE = frozenset(
 def _add_column(altered: _Altered, segment: _Segment) -> None:
     column = segment.definition.column_def
     if reason := _rewrites(column):
-        raise CannotFix(
-            f"{reason}: every row is written anew; add the column without it, then SET DEFAULT, "
-            "and fill the rows that are there in batches"
-        )
+        raise CannotFix(f"every row is written anew: {reason}")
     for item in column.constraints:
         constraint = item.constraint
         kind = enum_name(constraint, "contype")
@@ -568,16 +589,27 @@ def _add_column(altered: _Altered, segment: _Segment) -> None:
 
 
 def _rewrites(column: Any) -> str:
+    """Say why a new column has another value in every row, and what to do; empty if it has not."""
     kinds = {enum_name(item.constraint, "contype"): item.constraint for item in column.constraints}
     if is_serial(column) or "CONSTR_IDENTITY" in kinds:
-        return "the column takes its values from a sequence"
+        return (
+            "the column takes its values from a sequence; add it without one, fill it in batches, "
+            "and give it the sequence behind that"
+        )
     generated = kinds.get("CONSTR_GENERATED")
     if generated is not None and generated.generated_kind != "v":
-        return "the column is generated and stored"
+        return (
+            "the column is generated and stored; add a plain one that a trigger keeps, and fill it "
+            "in batches"
+        )
     default = kinds.get("CONSTR_DEFAULT")
     called = _functions(default.raw_expr) if default is not None else set[str]()
-    volatile = sorted(called & _VOLATILE)
-    return f"{volatile[0]}() gives another value for every row" if volatile else ""
+    if volatile := sorted(called & _VOLATILE):
+        return (
+            f"{volatile[0]}() is asked for each; add the column without it, then SET DEFAULT, and "
+            "fill the rows that are there in batches"
+        )
+    return ""
 
 
 def _functions(message: Any) -> set[str]:

@@ -29,7 +29,8 @@ def chosen_name(table: str, columns: Sequence[str], label: str, taken: Iterable[
 
 def _composed(table: str, columns: str, label: str) -> str:
     room = _LONGEST - len(label) - 1 - bool(columns)
-    if len(table) + len(columns) > room and not f"{table}{columns}".isascii():
+    both = f"{table}{columns}"
+    if not both.isascii() and len(both.encode()) > room:
         return ""
     mine, theirs = len(table), min(len(columns), _LONGEST)
     while mine + theirs > room:
