@@ -107,10 +107,14 @@ def test_a_fixed_folder_is_sound_lints_clean_and_has_nothing_left_to_fix(
     assert (files_of(second), len(second.left)) == ({}, len(case.left))
 
 
-def together(path: Path) -> MigrationFolder:
-    """Put the cases into one folder, each with a schema and descriptions of its own."""
-    for number, case in enumerate(CASES):
-        if case.version != 18 or not all(name.startswith("202") for name in case.before):
+def together(path: Path, *, undone: bool) -> MigrationFolder:
+    """Put the cases into one folder, each with a schema and descriptions of its own.
+
+    Those that are undone stand apart: each is tried on a clone of the whole database.
+    """
+    for number, case in enumerate(FIXED):
+        fits = case.version == 18 and all(name.startswith("202") for name in case.before)
+        if not fits or undone != any(".down." in name for name in case.after):
             continue
         files = {f"0{number:03}_base{number}.sql": _DATA["base"]} | {
             name.replace("_", f"_case{number}_", 1): text for name, text in case.before.items()
@@ -121,20 +125,20 @@ def together(path: Path) -> MigrationFolder:
     return folder
 
 
-def test_every_fix_of_the_corpus_is_proved_on_a_server(target: Target, settings: Settings) -> None:
-    folder = together(settings.migrations)
-    before = len(folder.migrations)
+@pytest.mark.parametrize("undone", [False, True], ids=["migrated", "undone"])
+def test_every_fix_of_the_corpus_is_proved_on_a_server(
+    target: Target, settings: Settings, undone: bool
+) -> None:
+    folder = together(settings.migrations, undone=undone)
     done = fix(target, folder, settings, today=TODAY)
     assert done.proof
     told = [describe(change) for change in done.proof.changes]
     assert (done.proof.outcome, told, done.proof.findings) == (Outcome.OK, [], ())
     assert done.written
-    assert len(done.fixes.replaced) > 30
+    assert len(done.fixes.replaced) >= (3 if undone else 30)
     again = read_folder(settings.migrations)
-    assert (again.findings, len(again.migrations)) == (
-        (),
-        before + len([f for f in done.fixes.added if ".down" not in f.name]),
-    )
+    new = [file for file in done.fixes.added if ".down." not in file.name]
+    assert (again.findings, len(again.migrations)) == ((), len(folder.migrations) + len(new))
 
 
 # --- the whole of it --------------------------------------------------------------------------
@@ -223,16 +227,21 @@ def test_what_is_not_proved_is_not_written_and_what_differs_is_told(
 def test_an_undo_that_does_not_fit_the_steps_is_not_written(
     target: Target, settings: Settings
 ) -> None:
-    down = "do $$ begin alter table app.t drop constraint c; end $$;\nselect 1;\n"
-    late = "alter table app.t add constraint late check (id > 0) not valid;\n"
+    down = (
+        "select 1 / count(*) from pg_constraint where conname = 'c' and convalidated;\n"
+        "alter table app.t drop constraint c;\n"
+    )
     folder = folder_with(settings, FILES | {f"{ONE}.down.sql": down})
-    assert fix(target, folder, settings, today=TODAY).written
-    files = FILES | {f"{ONE}.sql": FILES[f"{ONE}.sql"] + late, f"{ONE}.down.sql": down}
-    folder = folder_with(settings, files)
     before = contents(settings.migrations)
     done = fix(target, folder, settings, today=TODAY)
-    assert done.written  # it was wrong before as well: that is for verify to say
-    assert contents(settings.migrations) != before
+    assert done.proof
+    assert (done.proof.summary, done.written, done.exit_code) == (
+        "the down files do not undo the fixed files",
+        False,
+        1,
+    )
+    assert [finding.file for finding in done.proof.findings] == [f"{ONE}.down.sql"]
+    assert contents(settings.migrations) == before
 
 
 def test_files_with_problems_are_not_fixed(target: Target, settings: Settings) -> None:
@@ -307,6 +316,20 @@ def test_a_file_that_has_changed_meanwhile_is_not_replaced(tmp_path: Path) -> No
     require_untouched(folder, fixes, f"{ONE}.sql has changed meanwhile")
     (tmp_path / f"{ONE}.sql").unlink()
     require_untouched(folder, fixes, f"{ONE}.sql has changed meanwhile")
+
+
+def test_a_file_that_migrate_would_refuse_is_left_to_lint(tmp_path: Path) -> None:
+    write_files(tmp_path, FILES)
+    for text in ("create index i on app.t (a);\ncommit;\n", "create indx i on app.t (a);\n"):
+        write_files(tmp_path, {f"{ONE}.sql": text})
+        folder = read_folder(tmp_path)
+        assert draft_fixes(folder, [ONE], version=18, today=TODAY) == Fixes()
+
+
+def test_only_files_that_are_pending_are_drafted(tmp_path: Path) -> None:
+    folder, fixes = written(tmp_path)
+    assert fixes.changes
+    assert draft_fixes(folder, [BASE], version=18, today=TODAY) == Fixes()
 
 
 def test_after_a_failure_all_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

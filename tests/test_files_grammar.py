@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headwater.files.grammar import COPY_FAULT, COPY_HINT, INVISIBLE_HINT, NotParsed, parse
+from headwater.files.grammar import COPY_FAULT, COPY_HINT, INVISIBLE_HINT, NotParsed, parse, quoted
 from headwater.files.text import place
 
 # A busy machine is no fault of the code.
@@ -480,3 +480,26 @@ def test_every_comment_is_found_whole_and_nothing_else_is_one(value: str, commen
     [found] = parse(f"select {value} {comment}").comments
     assert found.text == comment.rstrip("\n")
     assert found.start == len(f"select {value} ")
+
+
+# --- tokens and names -------------------------------------------------------------------------
+
+
+def test_tokens_of_a_statement_have_the_places_of_their_characters() -> None:
+    text = "select 'é'; -- x\nalter /* y */ table app.\"É\" add c int;"
+    script = parse(text)
+    tokens = script.tokens_of(script.statements[1])
+    words = [token.text for token in tokens]
+    assert words == ["alter", "table", "app", ".", '"É"', "add", "c", "int"]
+    assert [text[token.start : token.end] for token in tokens] == words
+    column = script.statements[1].node.cmds[0].alter_table_cmd
+    location = getattr(column, "def").column_def.location
+    assert [token.text for token in tokens if token.location == location] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sql"),
+    [("tags", "tags"), ("Tags", '"Tags"'), ("user", '"user"'), ('a"b', '"a""b"'), ("é", '"é"')],
+)
+def test_names_are_quoted_where_they_need_it(name: str, sql: str) -> None:
+    assert quoted(name) == sql

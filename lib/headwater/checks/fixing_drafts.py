@@ -48,7 +48,7 @@ def draft_fixes(
     return Fixes(
         replaced=tuple(drafting.replaced),
         added=tuple(drafting.added),
-        left=tuple(drafting.left),
+        left=tuple(sorted(drafting.left, key=lambda found: (found.file, found.line))),
     )
 
 

@@ -289,6 +289,17 @@ class _Altered:
         self.taken.add(name)
         return name
 
+    def has(self, kind: str) -> bool:
+        """Say whether the statement has a command of a kind."""
+        return any(kind == other for other, _, _ in commands_of(self.case.statement.node))
+
+    def adds_primary_key(self) -> bool:
+        """Say whether the statement adds a primary key."""
+        return any(
+            enum_name(definition.constraint, "contype") == "CONSTR_PRIMARY"
+            for _, _, definition in commands_of(self.case.statement.node)
+        )
+
     def validate(self, name: str, undo: str = "") -> Piece:
         """Give VALIDATE CONSTRAINT."""
         sql = f"{self.begin} {self.said('validate constraint')} {quoted(name)}"
@@ -440,6 +451,7 @@ def _add_not_valid(altered: _Altered, segment: _Segment, constraint: Any) -> Non
     undo = f"{altered.drop(name)}, {added}"
     segment.pieces.append(altered.validate(name, undo))
     segment.names.add(name)
+    segment.sort = Sort.REQUIRED if kind == "CONSTR_NOTNULL" else Sort.VALIDATE
 
 
 def _behind(segment: _Segment, text: str) -> Edit:
@@ -484,13 +496,17 @@ def _require_key(altered: _Altered, constraint: Any, required: Sequence[str]) ->
         raise CannotFix(_PARTITIONED.format(relation_text(table)))
     if case.statement.node.missing_ok:
         raise CannotFix("ALTER TABLE IF EXISTS: there is no CREATE INDEX that does as much")
-    drops = any(kind == "AT_DropConstraint" for kind, _, _ in commands_of(case.statement.node))
     _require_no_drop(case, unique=True)
-    if drops:
+    if altered.has("AT_DropConstraint"):
         raise CannotFix(_INSTEAD)
     if constraint.options or constraint.indexspace or constraint.without_overlaps:
         raise CannotFix("the options of its index are for you to write: CREATE UNIQUE INDEX …")
-    nullable = [name for name in required if not case.known.is_required(table, name)]
+    promised = case.made.promised
+    nullable = [
+        name
+        for name in required
+        if (table, name) in promised or not case.known.is_required(table, name)
+    ]
     if nullable:
         raise CannotFix(
             f"{', '.join(nullable)} may be null, and the key would read every row to see that: "
@@ -518,10 +534,17 @@ def _key_in_steps(
     ]
 
 
+_REQUIRED_FIRST = (
+    "a key or an identity needs it to be proved before: set it in a migration before this one"
+)
+
+
 def _set_not_null(altered: _Altered, segment: _Segment) -> None:
     column = str(segment.command.name)
     if altered.case.known.is_required(altered.table, column):
         return
+    if altered.has("AT_AddIdentity") or altered.adds_primary_key():
+        raise CannotFix(_REQUIRED_FIRST)
     name = altered.name((column,), "not_null")
     said, constraint = altered.said, f"{altered.said('constraint')} {quoted(name)}"
     valid = altered.case.version < NOT_NULL_NOT_VALID
@@ -533,6 +556,7 @@ def _set_not_null(altered: _Altered, segment: _Segment) -> None:
     added = f"{said('add')} {constraint} {what} {said('not valid')}"
     segment.edits.append(Edit(start=segment.start, end=segment.end, text=added))
     segment.names.add(name)
+    segment.sort = Sort.REQUIRED
     if not valid:
         segment.pieces.append(altered.validate(name, f"{altered.drop(name)}, {added}"))
         return
@@ -653,14 +677,31 @@ def _end_of_check(tokens: Sequence[Token], first: int) -> int:
     raise CannotFix("its text is not of the form that is known")
 
 
-def _detach(_altered: _Altered, segment: _Segment) -> None:
+def _detach(altered: _Altered, segment: _Segment) -> None:
+    """Detach CONCURRENTLY, and drop the check that this leaves on the partition."""
     command = segment.definition.partition_cmd
     if command.concurrent:
         return
-    raise CannotFix(
-        "DETACH PARTITION … CONCURRENTLY leaves a check constraint on the partition, which this "
-        "does not: write it in a file without a transaction, and decide what becomes of the check"
-    )
+    known, parent, partition = altered.case.known, altered.table, named(command.name)
+    column = known.partitioned.get(parent, "")
+    if not column:
+        raise CannotFix(
+            "CONCURRENTLY leaves a check constraint on the partition, and by which name is not sure"
+        )
+    if parent in known.with_default:
+        raise CannotFix("CONCURRENTLY does not go with a default partition")
+    if altered.case.statement.node.missing_ok:
+        raise CannotFix("ALTER TABLE IF EXISTS: the steps behind it would not know")
+    said, check = altered.said, chosen_name(partition.name, (column,), "check", ())
+    gone = f"{said('alter table')} {relation_text(partition)} {said('drop constraint')}"
+    detached = f"{said('detach partition')} {relation_text(partition)} {said('concurrently')}"
+    segment.gone = True
+    segment.sort = Sort.DETACH
+    segment.also.add(partition)
+    segment.pieces += [
+        Piece(phase=Phase.OUTSIDE, sql=f"{altered.begin} {detached}"),
+        Piece(phase=Phase.BEHIND, sql=f"{gone} {quoted(check)}"),
+    ]
 
 
 _COMMANDS: dict[str, Callable[[_Altered, _Segment], None]] = {

@@ -59,8 +59,12 @@ class Known:
     """The one column of its partition key; empty where it is more than that."""
     required: dict[Named, set[str]] = field(default_factory=dict)
     """Columns that cannot be null."""
+    promised: set[tuple[Named, str]] = field(default_factory=set)
+    """Columns that became so, which every row that was there has to prove."""
     checks: dict[Named, dict[str, Check]] = field(default_factory=dict)
     not_valid: set[tuple[Named, str]] = field(default_factory=set)
+    with_default: set[Named] = field(default_factory=set)
+    """Partitioned tables with a default partition."""
     indexes: dict[str, Named] = field(default_factory=dict)
     refreshable: set[Named] = field(default_factory=set)
     """Materialized views with a unique index over all their rows."""
@@ -98,6 +102,8 @@ def is_serial(column: Any) -> bool:
 def _create_table(known: Known, node: Any) -> None:
     table = named(node.relation)
     known.tables.add(table)
+    if node.partbound.is_default:
+        known.with_default.add(named(node.inh_relations[0].range_var))
     if node.HasField("partspec"):
         parts = node.partspec.part_params
         plain = len(parts) == 1 and enum_name(node.partspec, "strategy").endswith(
@@ -122,6 +128,8 @@ def _add_constraint(known: Known, table: Named, constraint: Any) -> None:
     valid = not constraint.skip_validation
     if not valid and constraint.conname:
         known.not_valid.add((table, constraint.conname))
+    if kind == "CONSTR_NOTNULL" and valid:
+        known.promised.add((table, strings(constraint.keys)[0]))
     if kind in ("CONSTR_PRIMARY", "CONSTR_NOTNULL") and valid:
         known.required.setdefault(table, set()).update(strings(constraint.keys))
     column = _not_null_of(constraint) if kind == "CONSTR_CHECK" else ""
@@ -149,11 +157,14 @@ def _alter_table(known: Known, node: Any) -> None:
         elif kind == "AT_AddConstraint":
             _add_constraint(known, table, definition.constraint)
         elif kind == "AT_SetNotNull":
+            known.promised.add((table, command.name))
             known.required.setdefault(table, set()).add(command.name)
         elif kind in ("AT_DropNotNull", "AT_DropColumn"):
             known.required.get(table, set()).discard(command.name)
         elif kind == "AT_ValidateConstraint":
             _validate(known, table, command.name)
+        elif kind == "AT_AttachPartition" and definition.partition_cmd.bound.is_default:
+            known.with_default.add(table)
         elif kind == "AT_DropConstraint":
             known.checks.get(table, {}).pop(command.name, None)
             known.not_valid.discard((table, command.name))

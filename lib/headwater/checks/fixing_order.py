@@ -87,7 +87,9 @@ def _is_overtaken(moved: Treatment, below: Treatment | None) -> bool:
 def _depends(moved: Treatment, below: Statement) -> bool:
     tables = {table for table, _ in locks_of_statement(below)}
     shared = moved.tables is None or any(_same(a, b) for a in moved.tables for b in tables)
-    if _names_one(moved, below):
+    if _names_one(moved, below) or _sweeps(below):
+        return True
+    if shared and (Sort.DETACH in moved.sorts or _needs_required(moved, below)):
         return True
     if moved.keys and _needs_key(moved, below):
         return True
@@ -105,9 +107,23 @@ def _same(one: Named, other: Named) -> bool:
     )
 
 
+_CHECKED = frozenset({Sort.VALIDATE, Sort.REQUIRED})
+"""What is there at once, and only proved later."""
+
+
+def _needs_required(moved: Treatment, below: Statement) -> bool:
+    """Say whether a statement makes a primary key or an identity, of what is not proved yet."""
+    if Sort.REQUIRED not in moved.sorts or below.kind != "alter_table_stmt":
+        return False
+    return any(
+        kind == "AT_AddIdentity" or enum_name(definition.constraint, "contype") == "CONSTR_PRIMARY"
+        for kind, _, definition in commands_of(below.node)
+    )
+
+
 def _names_one(moved: Treatment, below: Statement) -> bool:
     """Say whether a statement speaks of something by the name that is moved."""
-    if moved.sorts == {Sort.VALIDATE} and below.kind == "comment_stmt":
+    if moved.sorts <= _CHECKED and below.kind == "comment_stmt":
         return False  # the constraint is there, only not valid yet
     return any(mentions(below.text, name) for name in moved.names)
 
@@ -215,6 +231,17 @@ _HARMLESS_COMMANDS = frozenset(
 )
 
 
+def _sweeps(below: Statement) -> bool:
+    """Say whether a statement reaches relations that it does not name."""
+    node = below.node
+    if below.kind == "drop_stmt":
+        whole = enum_name(node, "remove_type") == "OBJECT_SCHEMA"
+        return whole or enum_name(node, "behavior") == "DROP_CASCADE"
+    if below.kind == "rename_stmt":
+        return enum_name(node, "rename_type") == "OBJECT_SCHEMA"
+    return below.kind in ("drop_owned_stmt", "alter_table_move_all_stmt")
+
+
 def _is_harmless(below: Statement) -> bool:
     node = below.node
     if below.kind == "alter_table_stmt":
@@ -270,7 +297,7 @@ _FOLLOWING_COMMANDS = ("AT_AddConstraint", "AT_ClusterOn", "AT_ReplicaIdentity")
 
 
 def _may_follow(below: Statement, treated: Treatment | None) -> bool:
-    if treated is not None and (treated.leaves or treated.sorts != {Sort.VALIDATE}):
+    if treated is not None and (treated.leaves or not treated.sorts <= _CHECKED):
         return False
     if below.kind == "comment_stmt":
         return enum_name(below.node, "objtype") in ("OBJECT_INDEX", "OBJECT_TABCONSTRAINT")

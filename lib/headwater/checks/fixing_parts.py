@@ -28,10 +28,13 @@ class Sort(StrEnum):
     """What is moved, by what may come to depend on it."""
 
     VALIDATE = "validate"
+    REQUIRED = "required"
+    """NOT NULL, which keys and identity columns ask for."""
     INDEX = "index"
     UNIQUE = "unique"
     DROP_INDEX = "drop index"
     REINDEX = "reindex"
+    DETACH = "detach"
     FOLLOWS = "follows"
     """It needs something else that is moved."""
 
