@@ -14,12 +14,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from headwater.checks.fixing import draft_fixes, fix, write_fixes
+from headwater.checks.fixing import draft_fixes, fix, prove, write_fixes
+from headwater.checks.fixing_drafts import with_fixes
 from headwater.checks.fixing_names import chosen_name
 from headwater.checks.linting import lint
+from headwater.checks.scratch import ScratchServer
 from headwater.errors import FilesError, HistoryError, TargetError
 from headwater.files.read import read_folder
 from headwater.model import MigrationFolder, Severity, Target
+from headwater.postgres.connect import connect
+from headwater.postgres.databases import locale_of
 from headwater.postgres.run import migrate
 from headwater.report.changes import describe
 from headwater.settings import Settings
@@ -266,6 +270,19 @@ def test_without_a_place_for_scratch_databases_nothing_is_proved_and_nothing_wri
     with pytest.raises(TargetError, match="fixing: not possible without a scratch database"):
         fix(target, folder, settings, today=TODAY)
     assert contents(settings.migrations) == before
+
+
+def test_what_is_drafted_for_an_older_server_is_proved_on_a_newer_one(
+    target: Target, settings: Settings
+) -> None:
+    files = FILES | {f"{ONE}.sql": "alter table app.t alter a set not null;\n"}
+    folder = folder_with(settings, files)
+    fixed = with_fixes(folder, draft_fixes(folder, [ONE], version=15, today=TODAY))
+    with connect(target, purpose="test") as connection:
+        locale = locale_of(connection)
+    proof = prove(ScratchServer(target=target, ours=True), folder, fixed, settings, locale)
+    assert [describe(change) for change in proof.changes] == []
+    assert proof.outcome is Outcome.OK
 
 
 MIXED = """-- Several steps.

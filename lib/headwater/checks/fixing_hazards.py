@@ -545,9 +545,11 @@ def _set_not_null(altered: _Altered, segment: _Segment) -> None:
         return
     if altered.has("AT_AddIdentity") or altered.adds_primary_key():
         raise CannotFix(_REQUIRED_FIRST)
-    name = altered.name((column,), "not_null")
-    said, constraint = altered.said, f"{altered.said('constraint')} {quoted(name)}"
     valid = altered.case.version < NOT_NULL_NOT_VALID
+    # The check goes again: another name than that of the constraint which a newer server makes,
+    # where the proof may be built.
+    name = altered.name((column,), "not_null_check" if valid else "not_null")
+    said, constraint = altered.said, f"{altered.said('constraint')} {quoted(name)}"
     what = (
         f"{said('check')} ({quoted(column)} {said('is not null')})"
         if valid
