@@ -146,6 +146,7 @@ def verify(c: Context, sql: bool = False, json: bool = False) -> None:
         "text": "only read the files: no server is asked, and nothing is run",
         "live": "ask the target's rows what would fail, and its sizes how long it would take",
         "stats": "take the sizes from a file that lint.stats made elsewhere",
+        "fix": "write the safe sequence of pending files, once two rebuilds prove it the same",
         "format": "text, json, github, gitlab, sarif, junit or markdown",
         "output": "write that to a file",
         "fail_on": "exit with 1 from this severity on: info, warning or error",
@@ -159,6 +160,7 @@ def lint(  # noqa: PLR0913, PLR0917 - Invoke's flags
     text: bool = False,
     live: bool = False,
     stats: str = "",
+    fix: bool = False,
     format: str = "text",
     output: str = "",
     fail_on: str = "error",
@@ -166,8 +168,12 @@ def lint(  # noqa: PLR0913, PLR0917 - Invoke's flags
 ) -> None:
     """Find what would hurt in production, before it gets there."""
     form, threshold = report.format_of(format, json=json), checks.severity(fail_on)
-    require_no_server(text=text, live=live, stats=stats)
-    settings, target = (settings_here(), None) if text else open_target(json=form != "text")
+    require_server(text=text, live=live, stats=stats, fix=fix)
+    quiet = form != "text" or bool(output)
+    settings, target = (settings_here(), None) if text else open_target(json=quiet)
+    if fix and target:
+        write_safe_sequence(target, settings, json=json)
+        return
     folder = files.read_folder(settings.migrations)
     weights = checks.read_statistics(Path(stats)) if stats else None
     selection = checks.select(folder, settings, target, all=all, base=base)
@@ -220,8 +226,10 @@ def redate(c: Context, version: str, json: bool = False) -> None:
     applied = [row.version for row in postgres.status(target, folder, settings).applied]
     today = datetime.now(UTC).date()
     redated = files.redate_migration(settings.migrations, version, applied=applied, today=today)
-    sentence = f"{redated.before} is {redated.version} now"
-    report.show_fact("migration.redate", sentence, json=json, version=redated.version)
+    renamed = {old.name: new.name for old, new in redated.renamed}
+    sentence = "\n".join(f"{old} is {new} now" for old, new in renamed.items())
+    facts = {"version": redated.version, "renamed": renamed, "notes": list(redated.notes)}
+    report.show_fact("migration.redate", sentence, json=json, **facts)
     for note in redated.notes:
         report.say(f"note: {note}", style="yellow", stderr=True)
 
@@ -420,12 +428,21 @@ def require_one_way(*, dry_run: bool, trial: bool, confirm: str) -> None:
         raise SettingsError("--confirm belongs to --trial; migrate itself needs none")
 
 
-def require_no_server(*, text: bool, live: bool, stats: str) -> None:
+def require_server(*, text: bool, live: bool, stats: str, fix: bool) -> None:
     """Refuse flags of lint that contradict each other."""
     from headwater.errors import SettingsError
 
-    if text and (live or stats):
-        raise SettingsError("--text only reads the files: leave out --live and --stats")
+    if text and (live or stats or fix):
+        raise SettingsError("--text only reads the files: leave out --live, --stats and --fix")
+
+
+def write_safe_sequence(target: Target, settings: Settings, *, json: bool) -> None:
+    """Write what would hurt in pending files as steps that do not, where that is proved."""
+    folder = files.read_sound_folder(settings.migrations)
+    with report.progress() as notify:
+        today = datetime.now(UTC).date()
+        fixed = checks.fix(target, folder, settings, today=today, notify=notify)
+    show_verdict("lint", fixed, target, json=json)
 
 
 def show_hook(task: str, hook: Hooked, *, done: str, json: bool) -> None:

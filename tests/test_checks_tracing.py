@@ -11,7 +11,7 @@ from psycopg import conninfo
 
 from headwater.checks import tracing as checks_tracing
 from headwater.checks.measured import judged, told
-from headwater.checks.rules import EXAMPLE_SCHEMA, Rule
+from headwater.checks.rules import BY_ID, EXAMPLE_SCHEMA, Rule
 from headwater.checks.rules.traced import FAILS, TRACED
 from headwater.checks.tracing import Tracing, trace_files
 from headwater.files.accepted import Accepted
@@ -102,7 +102,7 @@ def judge(place: Target, tmp_path: Path, text: str, claims: list[tuple[str, int]
     """Give what the trace leaves of claims that rules about the text make at these lines."""
     tracing = run(place, tmp_path, text).tracing
     [file] = files_of(read_folder(tmp_path), FILE)
-    return judged([claimed(*claim) for claim in claims], file, tracing.traces[0])
+    return judged([claimed(*claim) for claim in claims], file, tracing.traces[0], version=18)
 
 
 def test_a_claim_that_the_trace_refutes_is_not_shown(place: Target, tmp_path: Path) -> None:
@@ -125,11 +125,20 @@ def test_what_claims_nothing_about_work_stays(place: Target, tmp_path: Path) -> 
     assert left == claimed("prefer-timestamp-tz", 1)
 
 
+def test_the_advice_is_that_for_the_version_of_the_server(place: Target, tmp_path: Path) -> None:
+    tracing = run(place, tmp_path, "alter table app.t alter column name set not null;\n").tracing
+    [file] = files_of(read_folder(tmp_path), FILE)
+    rule = BY_ID["adding-not-nullable-field"]
+    for version in (17, 18):
+        [left] = judged([claimed(rule.id, 1)], file, tracing.traces[0], version=version)
+        assert left.hint == rule.instead_on(version)
+
+
 def test_what_is_confirmed_is_told_once(place: Target, tmp_path: Path) -> None:
     found = run(place, tmp_path, "alter table app.t alter column a type bigint;\n")
     [file] = files_of(read_folder(tmp_path), FILE)
     [traced] = found.tracing.traces
-    seen = judged([claimed("changing-column-type", 1)], file, traced)
+    seen = judged([claimed("changing-column-type", 1)], file, traced, version=18)
     assert list(told(file, traced, seen, version=18)) == []
     assert found.rules == [("rewrite", 1)]
 

@@ -22,6 +22,7 @@ from headwater.settings import LIBPQ_KEYWORDS, VARIABLES, Settings
 from headwater.verdicts import ChangeKind, Outcome, Repair
 from tests.lint_samples import EVERYTHING
 from tests.projects import Project, make_project
+from tests.repositories import Repository
 from tests.support import query
 
 # As users call them: `lint`, not `lint.lint`.
@@ -317,7 +318,19 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     bisect = project.invoke("bisect 'select true' --json").json
     seen |= require_task(bisect, "bisect", target=True)
     seen |= require_task(project.invoke("lint --json").json, "lint", target=True)
-    require_task(project.invoke("lint --all --json").json, "lint")
+    require_task(project.invoke("lint --text --json").json, "lint")
+    require_task(project.invoke("lint.stats --json").json, "lint.stats")
+    require_task(project.invoke("migration.lock --json").json, "migration.lock")
+    redated = project.invoke("migration.redate 20240201_index --json").json
+    require_task(redated, "migration.redate")
+    version = redated["version"]
+    (project.root / f"migrations/{version}.sql").rename(
+        project.root / "migrations/20240201_index.sql"
+    )
+    project.invoke("migration.lock")
+    Repository(project.root).git("init", "--quiet")
+    for task in ("hooks.install", "hooks.remove"):
+        require_task(project.invoke(f"{task} --json").json, task)
     seen |= require_task(project.invoke("onboard --json", code=1).json, "onboard", target=True)
     seen |= require_task(project.invoke("reset --json").json, "reset", target=True)
     project.write({"migrations/20240201_index.down.sql": "drop index app.documents_title_idx;"})

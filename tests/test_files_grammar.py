@@ -17,6 +17,7 @@ from headwater.files.grammar import (
     Statement,
     parse,
     parse_block,
+    quoted,
     walk,
     word_of,
 )
@@ -617,3 +618,26 @@ def test_a_value_of_an_enum_has_its_name() -> None:
     command = statement.node.cmds[0].alter_table_cmd
     assert word_of(command, "subtype") == "AT_DropColumn"
     assert word_of(command, "behavior") == "DROP_CASCADE"
+
+
+# --- tokens and names -------------------------------------------------------------------------
+
+
+def test_tokens_of_a_statement_have_the_places_of_their_characters() -> None:
+    text = "select 'é'; -- x\nalter /* y */ table app.\"É\" add c int;"
+    script = parse(text)
+    tokens = script.tokens_of(script.statements[1])
+    words = [token.text for token in tokens]
+    assert words == ["alter", "table", "app", ".", '"É"', "add", "c", "int"]
+    assert [text[token.start : token.end] for token in tokens] == words
+    column = script.statements[1].node.cmds[0].alter_table_cmd
+    location = getattr(column, "def").column_def.location
+    assert [token.text for token in tokens if token.location == location] == ["c"]
+
+
+@pytest.mark.parametrize(
+    ("name", "sql"),
+    [("tags", "tags"), ("Tags", '"Tags"'), ("user", '"user"'), ('a"b', '"a""b"'), ("é", '"é"')],
+)
+def test_names_are_quoted_where_they_need_it(name: str, sql: str) -> None:
+    assert quoted(name) == sql

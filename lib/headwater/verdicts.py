@@ -360,6 +360,50 @@ class Foreseen:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedFile:
+    """A file of the folder as a fix writes it: `20260101_add_status.sql`, and its text."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixes:
+    """The safe sequence of pending files: texts to replace, files to add.
+
+    `left` says which statements are left as they are, and why.
+    """
+
+    replaced: tuple[FixedFile, ...] = ()
+    added: tuple[FixedFile, ...] = ()
+    left: tuple[Finding, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Say whether anything would be written."""
+        return bool(self.replaced or self.added)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """What `lint --fix` did; `proof` compares what the files build, before and after."""
+
+    fixes: Fixes
+    proof: CheckLine | None = None
+    """None where there was nothing to prove."""
+
+    @property
+    def written(self) -> bool:
+        """Say whether the files were written: only what is proved is."""
+        return self.proof is not None and self.proof.outcome is Outcome.OK
+
+    @property
+    def exit_code(self) -> int:
+        """Give 1 when a fix was not proved to be right, else 0."""
+        return int(self.proof is not None and not self.written)
+
+
 # --- history ----------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ from headwater.lazy import exporting
 
 if TYPE_CHECKING:
     from headwater.checks.blaming import bisect, blame
+    from headwater.checks.fixing import fix
     from headwater.checks.foreseeing import foresee
     from headwater.checks.layers import lint_target, lint_text, select
     from headwater.checks.linting import severity
@@ -19,6 +20,7 @@ __all__ = [
     "baseline",
     "bisect",
     "blame",
+    "fix",
     "foresee",
     "lint_target",
     "lint_text",
@@ -36,6 +38,7 @@ __getattr__ = exporting(
     baseline="takeover",
     bisect="blaming",
     blame="blaming",
+    fix="fixing",
     foresee="foreseeing",
     lint_target="layers",
     lint_text="layers",

@@ -151,7 +151,7 @@ def _layered(texts: Texts, tracing: Tracing) -> Iterator[Finding]:
             yield from claimed
             continue
         traced = tracing.traces[number]
-        kept = judged(claimed, file, traced)
+        kept = judged(claimed, file, traced, version=tracing.version)
         yield from kept
         yield from told(file, traced, kept, version=tracing.version)
         yield from of_the_catalogue(file, tracing.facts[number], kept, version=tracing.version)

@@ -60,10 +60,13 @@ def _listed(names: Sequence[str]) -> str:
 # --- what the text claims ---------------------------------------------------------------------
 
 
-def judged(findings: Iterable[Finding], file: Accepted, traced: Traced) -> list[Finding]:
+def judged(
+    findings: Iterable[Finding], file: Accepted, traced: Traced, *, version: int
+) -> list[Finding]:
     """Give the findings about the text that the trace does not refute, with what it measured.
 
-    What makes no claim, and what is about a statement that was not run, stays as it is.
+    What makes no claim, and what is about a statement that was not run, stays as it is. The advice
+    becomes that for the server's major version.
     """
     kept = list[Finding]()
     for finding in findings:
@@ -76,7 +79,12 @@ def judged(findings: Iterable[Finding], file: Accepted, traced: Traced) -> list[
             kept.append(finding)
         elif effect := confirming(rule.claim, ran):
             kept.append(replace(finding, measured=in_words(effect), relation=effect.relation))
-    return kept
+    return [_for_version(finding, version) for finding in kept]
+
+
+def _for_version(finding: Finding, version: int) -> Finding:
+    rule = BY_ID.get(finding.rule)
+    return replace(finding, hint=rule.instead_on(version)) if rule and rule.safe else finding
 
 
 def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:

@@ -92,6 +92,23 @@ class Comment:
     start: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """One token of a statement: a word, a sign, a literal. `start` and `end` count characters.
+
+    `location` is where it begins in bytes, as the nodes of a parse tree say it.
+    """
+
+    text: str
+    start: int
+    end: int
+    location: int
+
+    def is_word(self, *words: str) -> bool:
+        """Say whether it is one of these key words, which are given in lower case."""
+        return self.text.lower() in words
+
+
 @dataclass(frozen=True, kw_only=True)
 class Script:
     """A text that the grammar accepts."""
@@ -125,6 +142,19 @@ class Script:
                 line, column = offsets.place(position)
                 found.append(Comment(text=raw.decode(), line=line, column=column, start=position))
         return tuple(found)
+
+    def tokens_of(self, statement: Statement) -> tuple[Token, ...]:
+        """Give the tokens of one statement, without comments."""
+        offsets = _Offsets(self.text)
+        begin = len(self.text[: statement.start].encode())
+        end = begin + len(statement.text.encode())
+        tokens = list[Token]()
+        for kind, word, at in self._tokens:
+            if begin <= at < end and kind not in _COMMENTS:
+                start = offsets.characters(at)
+                text = word.decode()
+                tokens.append(Token(text=text, start=start, end=start + len(text), location=at))
+        return tuple(tokens)
 
     @cached_property
     def token_checksum(self) -> str:
@@ -358,6 +388,14 @@ def type_text(type_name: Any) -> str:
     value = cast.stmts[0].stmt.select_stmt.target_list[0].res_target.val
     value.type_cast.type_name.CopyFrom(type_name)
     return expression_text(value).removeprefix("NULL::")
+
+
+def quoted(name: str) -> str:
+    """Write a name as SQL, with quotes where it needs them: `tags`, `"Tags"`, `"user"`."""
+    tree = postgast.parse("select a")
+    column = tree.stmts[0].stmt.select_stmt.target_list[0].res_target.val.column_ref
+    column.fields[0].string.sval = name
+    return str(postgast.deparse(tree)).removeprefix("SELECT ")
 
 
 class _Offsets:

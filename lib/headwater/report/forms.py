@@ -193,6 +193,10 @@ def _preview_lines(previews: Sequence[Preview]) -> Iterator[Line]:
             yield from (Line(f"--   {sentence}") for sentence in preview.post_conditions)
 
 
+# What only a dry run measures; the fields of a task are always there.
+_NOT_MEASURED: Json = {"traces": [], "weights": None, "notes": []}
+
+
 def migrated_json(outcome: Migrated) -> Json:
     """Give what migrate did as JSON."""
     return {
@@ -202,7 +206,7 @@ def migrated_json(outcome: Migrated) -> Json:
         "files": [_preview_json(preview) for preview in outcome.previews],
         "migrations": [result_json(result) for result in outcome.results],
         "locks": [],
-        **NOT_MEASURED,
+        **_NOT_MEASURED,
     }
 
 
@@ -241,10 +245,12 @@ def tried_json(outcome: Tried) -> Json:
         "files": [],
         "migrations": [result_json(result) for result in outcome.results],
         "locks": [lock_json(lock) for lock in outcome.locks],
+        **_NOT_MEASURED,
     }
 
 
 def lock_json(lock: TableLock) -> Json:
+    """Give a lock as JSON."""
     return {"relation": lock.relation, "mode": lock.mode.value, "blocks": lock.mode.blocks}
 
 

@@ -16,7 +16,7 @@ from headwater.report.forms import (
     migrated_json,
     migrated_lines,
 )
-from headwater.report.linted import linted_json, linted_lines
+from headwater.report.linted import fixed_json, fixed_lines, linted_json, linted_lines
 from headwater.report.traced import traced_json, traced_lines, weights_json
 from headwater.verdicts import (
     Baselined,
@@ -26,6 +26,7 @@ from headwater.verdicts import (
     ChangeKind,
     CheckLine,
     Draft,
+    Fixed,
     Foreseen,
     Happened,
     Linted,
@@ -361,6 +362,7 @@ FORMS: dict[type, Forms] = {
     Baselined: (baselined_lines, baselined_json),
     Bisected: (bisected_lines, bisected_json),
     Blamed: (blamed_lines, blamed_json),
+    Fixed: (fixed_lines, fixed_json),
     Foreseen: (foreseen_lines, foreseen_json),
     Linted: (linted_lines, linted_json),
     Marked: (marked_lines, marked_json),

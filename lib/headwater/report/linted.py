@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from headwater.model import Finding, Severity, plural
+from headwater.report.changes import change_json, describe
 from headwater.report.forms import Json, Line, finding_json, finding_lines
 from headwater.report.traced import QUIET, is_quiet, traced_json, traced_lines, weights_json
-from headwater.verdicts import Linted
+from headwater.verdicts import Fixed, Linted
 
 
 def linted_lines(outcome: Linted) -> Iterator[Line]:
@@ -70,4 +71,40 @@ def _relations(outcome: Linted) -> set[str]:
         for traced in outcome.traces
         for statement in traced.statements
         for effect in statement.effects
+    }
+
+
+# --- fix --------------------------------------------------------------------------------------
+
+
+def fixed_lines(outcome: Fixed) -> Iterator[Line]:
+    """Draw what was written, what was left as it is and why, or why nothing was written."""
+    for finding in outcome.fixes.left:
+        yield from finding_lines(finding)
+    if not outcome.fixes.changes:
+        yield Line("nothing to fix", "green")
+        return
+    if outcome.proof and not outcome.written:
+        yield Line(f"nothing was written: {outcome.proof.summary}", "bold red")
+        yield from (Line(f"    {describe(change)}") for change in outcome.proof.changes)
+        for finding in outcome.proof.findings:
+            yield from finding_lines(finding)
+        return
+    yield from (Line(f"  rewritten  {file.name}") for file in outcome.fixes.replaced)
+    yield from (Line(f"  new        {file.name}") for file in outcome.fixes.added)
+    yield Line("two rebuilds give the same schema: read the files, and commit them", "green")
+
+
+def fixed_json(outcome: Fixed) -> Json:
+    """Give what `lint --fix` did as JSON."""
+    proof = outcome.proof
+    return {
+        "written": outcome.written,
+        "replaced": [file.name for file in outcome.fixes.replaced],
+        "added": [file.name for file in outcome.fixes.added],
+        "findings": [
+            finding_json(finding)
+            for finding in (*outcome.fixes.left, *(proof.findings if proof else ()))
+        ],
+        "changes": [change_json(change) for change in (proof.changes if proof else ())],
     }

@@ -13,7 +13,7 @@ from typing import Final
 from headwater.amounts import in_bytes, in_rows, in_time
 from headwater.model import LockMode, plural
 from headwater.report.changes import change_json
-from headwater.report.forms import Json, Line
+from headwater.report.forms import Json, Line, lock_json
 from headwater.verdicts import Effect, Gone, Traced, TracedStatement, Weight, Weights
 
 QUIET: Final = "nothing that was there is touched"
@@ -179,7 +179,7 @@ def _statement_json(statement: TracedStatement) -> Json:
         "gone": [_gone_json(gone) for gone in statement.gone],
         "hidden": list(statement.hidden),
         "settings": list(statement.settings),
-        "held": [{"relation": lock.relation, "mode": lock.mode.value} for lock in statement.held],
+        "held": [lock_json(lock) for lock in statement.held],
         "skipped": statement.skipped or None,
     }
 
