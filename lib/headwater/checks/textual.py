@@ -77,7 +77,8 @@ def read_text(accepted: Accepted, learnt: Learnt | None = None) -> Read:
         inner = parse_block(file.script, statement) if statement.kind == "do_stmt" else ()
         blocks.append(inner)
         for one in (statement, *inner):
-            seen.append(_Seen(one, _is_about_new(one, file)))
+            names = _about(one)
+            seen.append(_Seen(one, names, bool(names) and all(map(file.is_new, names))))
             findings += _judge(one, file, inside=one is not statement)
             _note_made(one, file)
     findings += file.pending.values()
@@ -95,9 +96,10 @@ def read_text(accepted: Accepted, learnt: Learnt | None = None) -> Read:
 
 
 class _Seen(NamedTuple):
-    """A statement, and whether all that it is about was made before it in the same file."""
+    """A statement, what it is about, and whether the same file made all of that before it."""
 
     statement: Statement
+    names: list[Named]
     new: bool
 
 
@@ -219,13 +221,6 @@ _MAKERS = {
 # --- what squawk is told, and not believed ----------------------------------------------------
 
 
-def _is_about_new(statement: Statement, file: TextFile) -> bool:
-    if not file.made:
-        return False
-    names = _about(statement)
-    return bool(names) and all(map(file.is_new, names))
-
-
 def _about(statement: Statement) -> list[Named]:
     """Give what a statement is about, as far as it can be new."""
     node = statement.node
@@ -241,12 +236,11 @@ def _about(statement: Statement) -> list[Named]:
     return []
 
 
-def _relation(statement: Statement) -> str:
+def _relation(one: _Seen) -> str:
     """Name the relation whose rows and locks a statement is about; '' for several, or none."""
-    if _drops(statement) not in ("", *_RELATIONS):
+    if len(one.names) != 1 or _drops(one.statement) not in ("", *_RELATIONS):
         return ""
-    names = _about(statement)
-    return written(names[0]) if len(names) == 1 else ""
+    return written(one.names[0])
 
 
 def _wrong_about(statement: Statement) -> frozenset[str]:
@@ -278,29 +272,42 @@ _GIVES_A_VALUE = {"CONSTR_DEFAULT", "CONSTR_GENERATED", "CONSTR_IDENTITY"}
 
 def _parts(seen: list[_Seen], file: TextFile) -> tuple[Part, ...]:
     """Give what the whole file has shown of each statement, in order of their places."""
-    remade = _remade(seen) if file.transactional else {}
-    sets_path = any(_sets_path(statement) for statement, _ in seen)
-    drops_trigger = any(_drops(statement) == "OBJECT_TRIGGER" for statement, _ in seen)
+    undone = _undone(seen, file)
+    of_all = _NO_SCHEMA if any(_sets_path(one.statement) for one in seen) else _NONE
     parts = []
-    for index, (statement, new) in enumerate(seen):
-        silenced = _wrong_about(statement) | file.silenced.get(statement.start, set())
-        if _made_again(statement, index, remade) or _of_a_trigger(
-            statement, drops_trigger=drops_trigger
-        ):
-            silenced |= _DROPS
-        if sets_path:
-            silenced |= {REQUIRE_TABLE_SCHEMA.id}
+    for index, one in enumerate(seen):
+        statement = one.statement
+        silenced = of_all | file.silenced.get(statement.start, _NONE) | _wrong_about(statement)
         parts.append(
             Part(
                 start=statement.start,
                 end=statement.end,
-                new=new,
-                relation=_relation(statement),
-                silenced=silenced,
+                new=one.new,
+                relation=_relation(one),
+                silenced=silenced | _DROPS if index in undone else silenced,
                 no_scan=frozenset(_not_looked_up(statement, file)),
             )
         )
     return tuple(sorted(parts, key=lambda part: part.start))
+
+
+_NONE = frozenset[str]()
+_NO_SCHEMA = frozenset({REQUIRE_TABLE_SCHEMA.id})
+
+
+def _undone(seen: list[_Seen], file: TextFile) -> set[int]:
+    """Give the numbers of the statements whose DROP nobody notices."""
+    drops = [index for index, one in enumerate(seen) if one.statement.kind == "drop_stmt"]
+    if not drops:
+        return set()
+    remade = _remade(seen) if file.transactional else {}
+    drops_trigger = any(_drops(seen[index].statement) == "OBJECT_TRIGGER" for index in drops)
+    return {
+        index
+        for index in drops
+        if _made_again(seen[index], index, remade)
+        or (drops_trigger and _looks_like_a_trigger(seen[index].statement))
+    }
 
 
 def _sets_path(statement: Statement) -> bool:
@@ -310,20 +317,17 @@ def _sets_path(statement: Statement) -> bool:
 _DROPS = frozenset({BAN_DROP_VIEW.id, BAN_DROP_FUNCTION.id})
 
 
-def _made_again(statement: Statement, index: int, remade: dict[Named, int]) -> bool:
+def _made_again(one: _Seen, index: int, remade: dict[Named, int]) -> bool:
     """Say whether all that a statement drops is made again behind it."""
-    if not remade or _drops(statement) not in _REMADE:
+    if _drops(one.statement) not in _REMADE or not one.names:
         return False
-    names = list(dropped(statement.node))
-    return bool(names) and all(remade.get(name, -1) > index for name in names)
+    return all(remade.get(name, -1) > index for name in one.names)
 
 
-def _of_a_trigger(statement: Statement, *, drops_trigger: bool) -> bool:
-    """Say whether what is dropped was, by all appearances, run by a trigger that goes with it."""
-    return (
-        drops_trigger
-        and _drops(statement) == "OBJECT_FUNCTION"
-        and not any(one.object_with_args.objargs for one in statement.node.objects)
+def _looks_like_a_trigger(statement: Statement) -> bool:
+    """Say whether a DROP is of functions without arguments, as those of triggers are."""
+    return _drops(statement) == "OBJECT_FUNCTION" and not any(
+        one.object_with_args.objargs for one in statement.node.objects
     )
 
 
@@ -335,7 +339,8 @@ def _drops(statement: Statement) -> str:
 def _remade(seen: list[_Seen]) -> dict[Named, int]:
     """Give the views and functions that a file makes, with the last statement that makes each."""
     made = {}
-    for index, (statement, _) in enumerate(seen):
+    for index, one in enumerate(seen):
+        statement = one.statement
         if statement.kind == "view_stmt":
             made[named(statement.node.view)] = index
         elif statement.kind == "create_table_as_stmt":

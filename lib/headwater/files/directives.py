@@ -57,15 +57,25 @@ _FOREIGN_DOWN = (
 )
 
 
-# What every directive holds, ours and theirs: where it is missing, no comment need be looked for.
-_TELLTALE = re.compile(
-    r"head-?water|transaction|no-tx|disable-tx|txmode|down|rollback|undo|drop below", re.IGNORECASE
+# What every directive holds, ours and theirs: where none is, no comment need be looked for.
+_TELLTALES = (
+    "headwater",
+    "head-water",
+    "transaction",
+    "no-tx",
+    "disable-tx",
+    "txmode",
+    "down",
+    "rollback",
+    "undo",
+    "drop below",
 )
 
 
 def may_hold_directives(text: str) -> bool:
     """Say whether it is worth finding the comments of a text."""
-    return _TELLTALE.search(text) is not None
+    lowered = text.lower()
+    return any(word in lowered for word in _TELLTALES)
 
 
 def read_header(text: str) -> tuple[Directive, ...]:
