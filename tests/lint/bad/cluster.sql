@@ -1,0 +1,1 @@
+cluster app.customers using customers_email; --! cluster-or-vacuum-full

@@ -1,0 +1,1 @@
+alter table app.orders add column made timestamp without time zone; --! prefer-timestamp-tz

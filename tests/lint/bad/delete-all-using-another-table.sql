@@ -1,0 +1,2 @@
+DELETE FROM app.items --! delete-without-where
+ USING app.orders;

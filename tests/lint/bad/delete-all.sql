@@ -1,0 +1,1 @@
+delete from app.items; --! delete-without-where

@@ -1,0 +1,3 @@
+do $$ begin
+    alter table app.products drop weight; --! ban-drop-column
+end $$;

@@ -1,0 +1,1 @@
+drop function app.doubled(integer); --! ban-drop-function

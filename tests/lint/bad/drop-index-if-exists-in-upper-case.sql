@@ -1,0 +1,1 @@
+DROP INDEX IF EXISTS app.customers_email; --! require-concurrent-index-deletion

@@ -1,0 +1,1 @@
+drop type app.address; --! ban-drop-type

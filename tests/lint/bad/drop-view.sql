@@ -1,0 +1,1 @@
+drop view app.order_list; --! ban-drop-view

@@ -1,0 +1,1 @@
+grant select, insert on app.orders to public; --! grant-to-public

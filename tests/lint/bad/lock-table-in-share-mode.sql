@@ -1,0 +1,1 @@
+LOCK TABLE ONLY app.customers IN SHARE MODE; --! lock-table

@@ -1,0 +1,3 @@
+do $$ begin
+    REFRESH MATERIALIZED VIEW app.daily; --! refresh-not-concurrent
+end $$;

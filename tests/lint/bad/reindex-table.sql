@@ -1,0 +1,1 @@
+reindex table app.customers; --! require-concurrent-reindex

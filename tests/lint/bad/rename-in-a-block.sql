@@ -1,0 +1,3 @@
+do $$ begin
+    alter table app.log rename to journal; --! renaming-table
+end $$;

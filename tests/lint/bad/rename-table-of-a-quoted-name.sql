@@ -1,0 +1,2 @@
+alter table if exists app."Mixed Case" --! renaming-table
+    rename to mixed_case;

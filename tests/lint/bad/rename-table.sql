@@ -1,0 +1,1 @@
+alter table app.log rename to journal; --! renaming-table

@@ -1,0 +1,1 @@
+ALTER TABLE app.buffer SET LOGGED; --! move-table

@@ -1,0 +1,1 @@
+alter table app.customers disable trigger customers_touch; --! disable-trigger

@@ -1,0 +1,1 @@
+alter table app.products alter column size type bigint; --! changing-column-type

@@ -1,0 +1,1 @@
+alter table app.orders alter column qty type bigint; --! changing-column-type

@@ -1,0 +1,1 @@
+update app.orders set status = 'old'; --! update-without-where

@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+vacuum full app.log; --! cluster-or-vacuum-full

@@ -1,0 +1,1 @@
+alter table app.orders alter column total type numeric(14, 2);

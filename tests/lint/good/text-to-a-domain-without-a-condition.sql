@@ -1,0 +1,1 @@
+alter table app.orders alter column comment_text type app.label;

@@ -1,0 +1,1 @@
+ALTER TABLE app.customers ALTER COLUMN code TYPE text;
