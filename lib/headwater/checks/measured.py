@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from headwater.checks.rules import BY_ID
+from headwater.checks.rules.own import VALIDATE_IN_SAME_FILE
 from headwater.checks.rules.rule import Claim, Rule
 from headwater.checks.rules.traced import (
     BUILD_UNDER_LOCK,
@@ -76,11 +77,22 @@ def judged(findings: Iterable[Finding], file: Accepted, traced: Traced) -> list[
 
 def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:
     """Give the effect that shows a claim to be right; None when the statement did no such thing."""
-    effects = sorted(filter(blocks, ran.effects), key=lambda each: not each.target)
-    for effect in effects:
+    effects = filter(blocks, (_with_held(effect, ran) for effect in ran.effects))
+    for effect in sorted(effects, key=lambda each: not each.target):
         if _shows(claim, effect):
             return effect
     return None
+
+
+def _with_held(effect: Effect, ran: TracedStatement) -> Effect:
+    """Give what is done to a relation under the lock that the file has on it by then.
+
+    VALIDATE lets others write, but not behind an ADD CONSTRAINT in the same transaction.
+    """
+    held = next((lock.mode for lock in ran.held if lock.relation == effect.relation), None)
+    if held is None or blocks(effect) or not effect.works:
+        return effect
+    return replace(effect, lock=held)
 
 
 def _shows(claim: Claim, effect: Effect) -> bool:
@@ -121,8 +133,10 @@ def told(
         if not any(f.measured and f.severity is not Severity.INFO for f in here):
             yield from _work(ran, teller)
         yield from _elsewhere(ran, teller, {f.relation for f in here})
-        yield from _held(ran, teller)
-        yield from _other(ran, teller, {f.rule for f in here})
+        rules = {f.rule for f in here}
+        if VALIDATE_IN_SAME_FILE.id not in rules:
+            yield from _held(ran, teller)
+        yield from _other(ran, teller, rules)
 
 
 def of_the_catalogue(
