@@ -29,11 +29,16 @@ from headwater.model import Finding, LockMode, Severity
 from headwater.verdicts import Effect, Traced, TracedStatement
 
 _SHOWN = 3
+_READ_ONLY = "materialized view"
 
 
 def blocks(effect: Effect) -> bool:
-    """Say whether others cannot write meanwhile, or not even read."""
-    return effect.lock is not None and effect.lock.rank >= LockMode.SHARE.rank
+    """Say whether others cannot write meanwhile, or not even read.
+
+    Nobody writes a materialized view but who refreshes it.
+    """
+    least = LockMode.ACCESS_EXCLUSIVE if effect.kind == _READ_ONLY else LockMode.SHARE
+    return effect.lock is not None and effect.lock.rank >= least.rank
 
 
 def in_words(effect: Effect) -> str:
@@ -144,11 +149,13 @@ def of_the_catalogue(
 ) -> Iterator[Finding]:
     """Give a finding for each fact of the catalogue, at the statement that made it so.
 
-    What a rule of the same name has `seen` in that statement's text is not told again.
+    What a rule of the same name, or one that says the same, has `seen` in that statement's text is
+    not told again.
     """
     for fact, number in facts:
         statement = file.script.statements[number - 1]
-        if any(f.rule == fact.rule and _is_at(f, statement, file) for f in seen):
+        same = {fact.rule, _SAID_BY_THE_TEXT.get(fact.rule)}
+        if any(f.rule in same and _is_at(f, statement, file) for f in seen):
             continue
         yield _Teller(file, statement, version).finding(
             BY_ID[fact.rule],
@@ -156,6 +163,13 @@ def of_the_catalogue(
             relation=fact.relation,
             severity=fact.severity,
         )
+
+
+_SAID_BY_THE_TEXT = {
+    "disabled-trigger": "disable-trigger",
+    "granted-to-public": "grant-to-public",
+    "integer-key": "integer-primary-key",
+}
 
 
 def _is_at(finding: Finding, statement: Statement, file: Accepted) -> bool:
@@ -248,8 +262,28 @@ def _other(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Ite
     gone = [f"{each.kind} {each.identity}" for each in ran.gone if each.cascade]
     if gone:
         yield teller.finding(CASCADE, measured=f"also dropped: {', '.join(gone)}")
-    if ran.hidden:
-        yield teller.finding(HIDDEN_DDL, measured=f"it runs: {', '.join(ran.hidden)}")
+    yield from _hidden(ran, teller, known)
     rule = BY_ID.get("setting-left")
-    if ran.settings and rule and rule.id not in known:
+    # (Of a SET the text is judged, which knows whether a RESET stands below.)
+    judged = rule is None or rule.id in known or teller.statement.kind == "variable_set_stmt"
+    if ran.settings and rule and not judged:
         yield teller.finding(rule, measured=f"left changed: {', '.join(ran.settings)}")
+
+
+# What may do anything: its text need not say what it drops.
+_OPAQUE = ("do_stmt", "call_stmt", "select_stmt")
+_OF_ROWS = ("table", "table column", "schema", "foreign table")
+
+
+def _hidden(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
+    """Tell of what a block or a function does; louder where rows go that no rule has seen go."""
+    dropped = [each for each in ran.gone if not each.cascade and teller.statement.kind in _OPAQUE]
+    does = [*ran.hidden, *(f"DROP {each.kind.upper()} {each.identity}" for each in dropped)]
+    seen = any(rule.startswith("ban-drop-") for rule in known)
+    loud = not seen and any(each.kind in _OF_ROWS for each in dropped)
+    if does:
+        yield teller.finding(
+            HIDDEN_DDL,
+            measured=f"it runs: {', '.join(does)}",
+            severity=Severity.WARNING if loud else None,
+        )

@@ -1,2 +1,2 @@
-alter table if exists app."Mixed Case" --! renaming-table
-    rename to mixed_case;
+alter table if exists app."Mixed Case"
+    rename to mixed_case; --! renaming-table

@@ -1,4 +1,4 @@
 ALTER TABLE app.orders
-    ALTER COLUMN qty --! changing-column-type
-        SET DATA TYPE bigint
+    ALTER COLUMN qty
+        SET DATA TYPE bigint --! changing-column-type
         USING qty::bigint;

@@ -1,1 +1,1 @@
-alter table app.orders alter column total type numeric(14, 2);
+alter table app.items alter column price type numeric(14, 2);

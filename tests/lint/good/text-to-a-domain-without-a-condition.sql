@@ -1,1 +1,1 @@
-alter table app.orders alter column comment_text type app.label;
+alter table app.products alter column details type app.spare_label;

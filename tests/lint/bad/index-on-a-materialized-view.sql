@@ -1,1 +1,0 @@
-create index totals_total on app.totals (total); --! require-concurrent-index-creation

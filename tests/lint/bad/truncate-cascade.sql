@@ -1,1 +1,0 @@
-truncate app.products cascade; --! ban-truncate-cascade, lock-elsewhere

@@ -1,3 +1,0 @@
-TRUNCATE TABLE
-    app.log, --! truncate
-    app.tickets RESTART IDENTITY; --! truncate

@@ -1,1 +1,0 @@
-truncate app.log; --! truncate

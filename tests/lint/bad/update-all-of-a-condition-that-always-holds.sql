@@ -1,1 +1,0 @@
-update app.orders set status = 'old' where true; --! update-without-where
