@@ -4,4 +4,4 @@ alter table app.products alter column size type bigint; --! changing-column-type
 
 /* then what nobody needs */
 alter table app.products drop column details; --! ban-drop-column
-grant select on app.products to public; --! grant-to-public
+grant select on app.orders to public; --! grant-to-public

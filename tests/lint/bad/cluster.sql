@@ -1,1 +1,0 @@
-cluster app.customers using customers_email; --! cluster-or-vacuum-full

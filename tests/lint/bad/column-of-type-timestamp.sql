@@ -1,1 +1,0 @@
-alter table app.orders add column made timestamp without time zone; --! prefer-timestamp-tz

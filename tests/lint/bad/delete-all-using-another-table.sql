@@ -1,2 +1,0 @@
-DELETE FROM app.items --! delete-without-where
- USING app.orders;

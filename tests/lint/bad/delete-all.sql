@@ -1,1 +1,0 @@
-delete from app.items; --! delete-without-where

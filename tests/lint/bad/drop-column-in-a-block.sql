@@ -1,3 +1,0 @@
-do $$ begin
-    alter table app.products drop weight; --! ban-drop-column
-end $$;

@@ -1,1 +1,0 @@
-drop function app.doubled(integer); --! ban-drop-function

@@ -1,1 +1,0 @@
-DROP INDEX IF EXISTS app.customers_email; --! require-concurrent-index-deletion

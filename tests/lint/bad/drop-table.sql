@@ -1,1 +1,0 @@
-drop table app.log; --! ban-drop-table

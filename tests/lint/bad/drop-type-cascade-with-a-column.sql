@@ -1,1 +1,0 @@
-drop type app.mood cascade; --! ban-drop-type, drop-cascade, cascade, lock-elsewhere

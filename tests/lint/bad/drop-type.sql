@@ -1,1 +1,0 @@
-drop type app.address; --! ban-drop-type

@@ -1,1 +1,0 @@
-drop view app.order_list; --! ban-drop-view

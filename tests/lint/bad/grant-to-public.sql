@@ -1,1 +1,0 @@
-grant select, insert on app.orders to public; --! grant-to-public

@@ -1,1 +1,0 @@
-LOCK TABLE ONLY app.customers IN SHARE MODE; --! lock-table

@@ -1,1 +1,0 @@
-create table app.events_rest partition of app.events default; --! partition-of

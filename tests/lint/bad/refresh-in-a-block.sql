@@ -1,3 +1,0 @@
-do $$ begin
-    REFRESH MATERIALIZED VIEW app.daily; --! refresh-not-concurrent
-end $$;

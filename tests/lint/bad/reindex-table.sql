@@ -1,1 +1,0 @@
-reindex table app.customers; --! require-concurrent-reindex

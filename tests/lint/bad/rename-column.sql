@@ -1,1 +1,0 @@
-alter table app.orders rename column comment_text to remark; --! renaming-column

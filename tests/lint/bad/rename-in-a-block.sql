@@ -1,3 +1,0 @@
-do $$ begin
-    alter table app.log rename to journal; --! renaming-table
-end $$;

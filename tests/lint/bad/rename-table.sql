@@ -1,1 +1,0 @@
-alter table app.log rename to journal; --! renaming-table

@@ -1,1 +1,0 @@
-SET SESSION statement_timeout TO '10min'; --! setting-left

@@ -1,2 +1,0 @@
-set search_path = app, public; --! setting-left
-comment on table log is 'What happened.';

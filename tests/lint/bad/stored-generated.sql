@@ -1,1 +1,0 @@
-alter table app.orders add column double_qty integer generated always as (qty * 2) stored; --! stored-generated-column

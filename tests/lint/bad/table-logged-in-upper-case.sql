@@ -1,1 +1,0 @@
-ALTER TABLE app.buffer SET LOGGED; --! move-table

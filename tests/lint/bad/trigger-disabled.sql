@@ -1,1 +1,0 @@
-alter table app.customers disable trigger customers_touch; --! disable-trigger

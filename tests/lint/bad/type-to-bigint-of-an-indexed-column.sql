@@ -1,1 +1,0 @@
-alter table app.products alter column size type bigint; --! changing-column-type

@@ -1,1 +1,0 @@
-alter table app.orders alter column qty type bigint; --! changing-column-type

@@ -1,3 +1,0 @@
-do $$ begin
-    alter table app.customers add unique (name); --! disallowed-unique-constraint
-end $$;

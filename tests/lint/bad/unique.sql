@@ -1,1 +1,0 @@
-alter table app.customers add constraint customers_name_key unique (name); --! disallowed-unique-constraint

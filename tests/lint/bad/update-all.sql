@@ -1,1 +1,0 @@
-update app.orders set status = 'old'; --! update-without-where

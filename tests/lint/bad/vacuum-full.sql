@@ -1,2 +1,0 @@
--- headwater: no-transaction
-vacuum full app.log; --! cluster-or-vacuum-full
