@@ -195,7 +195,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many exhibits of the museum ended as they must, when any was looked at."""
+    """Print what the museum and the corpus of lint have shown, as fractions."""
+    _tell_of_the_museum(terminalreporter)
+    _tell_of_the_corpus(terminalreporter)
+
+
+def _tell_of_the_museum(terminalreporter: pytest.TerminalReporter) -> None:
     sorts = {"bad": "bad inputs", "good": "good inputs that look bad"}
     for sort, what in sorts.items():
         ended = [
@@ -206,3 +211,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         ]
         if ended:
             terminalreporter.write_line(f"{what}: {sum(ended)} of {len(ended)}")
+
+
+_CORPUS = {
+    "hazards": "hazards found at their line",
+    "safe": "safe forms without a finding above information",
+    "refuted": "text findings about locks, rewrites and scans that the trace refutes, "
+    "shown all the same",
+}
+
+
+def _tell_of_the_corpus(terminalreporter: pytest.TerminalReporter) -> None:
+    for sort, what in _CORPUS.items():
+        pairs = [
+            value
+            for reports in terminalreporter.stats.values()
+            for report in reports
+            for name, value in getattr(report, "user_properties", ())
+            if name == f"corpus {sort}" and report.when == "call"
+        ]
+        if pairs:
+            some, of = (sum(numbers) for numbers in zip(*pairs, strict=True))
+            terminalreporter.write_line(f"{what}: {some} of {of}")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from headwater.checks.rules import BY_ID
-from headwater.checks.rules.own import DROP_CASCADE
+from headwater.checks.rules.own import DROP_CASCADE, VALIDATE_IN_SAME_FILE
 from headwater.checks.rules.rule import Claim, Rule
 from headwater.checks.rules.traced import (
     BUILD_UNDER_LOCK,
@@ -29,11 +29,16 @@ from headwater.model import Finding, Layer, LockMode, Severity
 from headwater.verdicts import Effect, Traced, TracedStatement
 
 _SHOWN = 3
+_READ_ONLY = "materialized view"
 
 
 def blocks(effect: Effect) -> bool:
-    """Say whether others cannot write meanwhile, or not even read."""
-    return effect.lock is not None and effect.lock.rank >= LockMode.SHARE.rank
+    """Say whether others cannot write meanwhile, or not even read.
+
+    Nobody writes a materialized view but who refreshes it.
+    """
+    least = LockMode.ACCESS_EXCLUSIVE if effect.kind == _READ_ONLY else LockMode.SHARE
+    return effect.lock is not None and effect.lock.rank >= least.rank
 
 
 def in_words(effect: Effect) -> str:
@@ -89,11 +94,22 @@ def _for_version(finding: Finding, version: int) -> Finding:
 
 def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:
     """Give the effect that shows a claim to be right; None when the statement did no such thing."""
-    held = {lock.relation for lock in ran.held}
-    for effect in sorted(ran.effects, key=lambda each: not each.target):
-        if (blocks(effect) or effect.relation in held) and _shows(claim, effect):
+    effects = filter(blocks, (_with_held(effect, ran) for effect in ran.effects))
+    for effect in sorted(effects, key=lambda each: not each.target):
+        if _shows(claim, effect):
             return effect
     return None
+
+
+def _with_held(effect: Effect, ran: TracedStatement) -> Effect:
+    """Give what is done to a relation under the lock that the file has on it by then.
+
+    VALIDATE lets others write, but not behind an ADD CONSTRAINT in the same transaction.
+    """
+    held = next((lock.mode for lock in ran.held if lock.relation == effect.relation), None)
+    if held is None or blocks(effect) or not effect.works:
+        return effect
+    return replace(effect, lock=held)
 
 
 def _shows(claim: Claim, effect: Effect) -> bool:
@@ -134,8 +150,10 @@ def told(
         if not any(f.measured and f.severity is not Severity.INFO for f in here):
             yield from _work(ran, teller)
         yield from _elsewhere(ran, teller, {f.relation for f in here})
-        yield from _held(ran, teller, {f.relation for f in here if f.measured})
-        yield from _other(ran, teller, {f.rule for f in here})
+        rules = {f.rule for f in here}
+        if VALIDATE_IN_SAME_FILE.id not in rules:
+            yield from _held(ran, teller)
+        yield from _other(ran, teller, rules)
 
 
 def of_the_catalogue(
@@ -143,11 +161,13 @@ def of_the_catalogue(
 ) -> Iterator[Finding]:
     """Give a finding for each fact of the catalogue, at the statement that made it so.
 
-    What a rule of the same name has `seen` in that statement's text is not told again.
+    What a rule of the same name, or one that says the same, has `seen` in that statement's text is
+    not told again.
     """
     for fact, number in facts:
         statement = file.script.statements[number - 1]
-        if any(f.rule == fact.rule and _is_at(f, statement, file) for f in seen):
+        same = {fact.rule, _SAID_BY_THE_TEXT.get(fact.rule)}
+        if any(f.rule in same and _is_at(f, statement, file) for f in seen):
             continue
         finding = _Teller(file, statement, version).finding(
             BY_ID[fact.rule],
@@ -156,6 +176,13 @@ def of_the_catalogue(
             severity=fact.severity,
         )
         yield replace(finding, layer=Layer.CATALOGUE)
+
+
+_SAID_BY_THE_TEXT = {
+    "disabled-trigger": "disable-trigger",
+    "granted-to-public": "grant-to-public",
+    "integer-key": "integer-primary-key",
+}
 
 
 def _is_at(finding: Finding, statement: Statement, file: Accepted) -> bool:
@@ -224,20 +251,11 @@ def _elsewhere(ran: TracedStatement, teller: _Teller, known: Collection[str]) ->
         )
 
 
-def _held(ran: TracedStatement, teller: _Teller, known: set[str]) -> Iterator[Finding]:
-    """Tell of work that is done while what ran before it keeps others waiting.
-
-    Where the statement itself only goes on under such a lock, a finding that is `known` tells it.
-    """
+def _held(ran: TracedStatement, teller: _Teller) -> Iterator[Finding]:
+    """Tell of work that is done while what ran before it keeps others waiting."""
     doing = next((effect for effect in ran.effects if effect.works), None)
     own = {effect.relation: effect.lock for effect in ran.effects if blocks(effect)}
-    told_already = known - own.keys()
-    held = [
-        lock
-        for lock in ran.held
-        if lock.relation not in told_already
-        and not _is_as_strong(own.get(lock.relation), lock.mode)
-    ]
+    held = [lock for lock in ran.held if not _is_as_strong(own.get(lock.relation), lock.mode)]
     if doing is None or not held:
         return
     waiting = _listed([f"{lock.relation} ({lock.mode.blocks})" for lock in held])
@@ -261,8 +279,28 @@ def _other(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Ite
     """Tell of cascades, of what a block does, and of settings that stay."""
     if DROP_CASCADE.id not in known and (with_it := _with_it(ran)):
         yield teller.finding(CASCADE, measured=with_it)
-    if ran.hidden:
-        yield teller.finding(HIDDEN_DDL, measured=f"it runs: {', '.join(ran.hidden)}")
+    yield from _hidden(ran, teller, known)
     rule = BY_ID.get("setting-left")
-    if ran.settings and rule and rule.id not in known:
+    # (Of a SET the text is judged, which knows whether a RESET stands below.)
+    judged = rule is None or rule.id in known or teller.statement.kind == "variable_set_stmt"
+    if ran.settings and rule and not judged:
         yield teller.finding(rule, measured=f"left changed: {', '.join(ran.settings)}")
+
+
+# What may do anything: its text need not say what it drops.
+_OPAQUE = ("do_stmt", "call_stmt", "select_stmt")
+_OF_ROWS = ("table", "table column", "schema", "foreign table")
+
+
+def _hidden(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
+    """Tell of what a block or a function does; louder where rows go that no rule has seen go."""
+    dropped = [each for each in ran.gone if not each.cascade and teller.statement.kind in _OPAQUE]
+    does = [*ran.hidden, *(f"DROP {each.kind.upper()} {each.identity}" for each in dropped)]
+    seen = any(rule.startswith("ban-drop-") for rule in known)
+    loud = not seen and any(each.kind in _OF_ROWS for each in dropped)
+    if does:
+        yield teller.finding(
+            HIDDEN_DDL,
+            measured=f"it runs: {', '.join(does)}",
+            severity=Severity.WARNING if loud else None,
+        )

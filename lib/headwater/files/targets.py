@@ -48,7 +48,18 @@ def targets_of(statement: Statement) -> Targets:
         if field in node.DESCRIPTOR.fields_by_name
         for name in _names(getattr(node, field))
     )
+    if statement.kind == "alter_table_stmt":
+        names |= _partitions(node)
     return Targets(names=names, unknown=not names)
+
+
+def _partitions(node: Any) -> frozenset[tuple[str, str]]:
+    """Give what is attached or detached: the statement is as much about that as about its table."""
+    return frozenset(
+        name
+        for one in node.cmds
+        for name in _names(getattr(one.alter_table_cmd, "def").partition_cmd.name)
+    )
 
 
 def _names(value: Any) -> list[tuple[str, str]]:

@@ -1,0 +1,2 @@
+-- headwater: allow ban-drop-column because nobody used it --! unused-allow
+drop table app.log; --! ban-drop-table

@@ -1,0 +1,1 @@
+ALTER TABLE app.visits ATTACH PARTITION app.visits_fr FOR VALUES IN ('fr'); --! attach-partition

@@ -1,0 +1,3 @@
+begin; --! transaction-control
+create table app.colours (id bigint primary key);
+commit; --! transaction-control

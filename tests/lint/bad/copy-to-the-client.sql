@@ -1,0 +1,1 @@
+COPY app.log TO STDOUT; --! copy-stdout

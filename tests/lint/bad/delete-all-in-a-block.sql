@@ -1,0 +1,3 @@
+do $$ begin
+    execute $q$delete from app.items$q$; --! delete-without-where
+end $$;

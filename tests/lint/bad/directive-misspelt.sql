@@ -1,0 +1,2 @@
+-- headwater: no-transactions --! directive
+vacuum app.log; --! no-transaction

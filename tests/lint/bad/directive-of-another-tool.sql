@@ -1,0 +1,2 @@
+-- +goose NO TRANSACTION --! foreign-directive
+vacuum app.log; --! no-transaction

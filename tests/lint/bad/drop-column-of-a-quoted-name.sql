@@ -1,0 +1,1 @@
+alter table app."Mixed Case" drop column "Größe"; --! ban-drop-column

@@ -1,0 +1,1 @@
+drop domain app.label cascade; --! drop-cascade, cascade, lock-elsewhere

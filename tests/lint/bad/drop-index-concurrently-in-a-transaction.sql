@@ -1,0 +1,1 @@
+drop index concurrently app.orders_status; --! no-transaction

@@ -1,0 +1,3 @@
+do $$ begin
+    drop index app.orders_status; --! require-concurrent-index-deletion
+end $$;

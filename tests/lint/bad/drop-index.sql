@@ -1,0 +1,1 @@
+drop index app.customers_email; --! require-concurrent-index-deletion

@@ -1,0 +1,1 @@
+drop materialized view app.daily; --! ban-drop-view

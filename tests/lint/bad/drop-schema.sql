@@ -1,0 +1,1 @@
+drop schema archive; --! ban-drop-schema

@@ -1,0 +1,1 @@
+drop table app.orders cascade; --! ban-drop-table, drop-cascade, cascade, lock-elsewhere, lock-elsewhere, lock-elsewhere, lock-elsewhere, lock-elsewhere

@@ -1,0 +1,3 @@
+DROP TABLE IF EXISTS --! ban-drop-table
+    app.log,
+    app.buffer;

@@ -1,0 +1,4 @@
+do $$ --! hidden-ddl
+begin
+    execute format('drop table app.%I', 'log');
+end $$;

@@ -1,0 +1,1 @@
+alter table app.products add column maker_id bigint references app.customers (id); --! foreign-key-without-index

@@ -1,0 +1,3 @@
+do $$ begin --! granted-to-public
+    execute format('grant select on app.%I to public', 'orders');
+end $$;

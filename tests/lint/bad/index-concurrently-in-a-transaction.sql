@@ -1,0 +1,1 @@
+create index concurrently customers_name on app.customers (name); --! no-transaction

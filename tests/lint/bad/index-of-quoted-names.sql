@@ -1,0 +1,1 @@
+create index "Nach Größe" on app."Mixed Case" ("Größe"); --! require-concurrent-index-creation

@@ -1,0 +1,1 @@
+create index events_payload on app.events (payload); --! require-concurrent-index-creation

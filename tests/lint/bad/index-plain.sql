@@ -1,0 +1,1 @@
+create index customers_name on app.customers (name); --! require-concurrent-index-creation

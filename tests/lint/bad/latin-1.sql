@@ -1,0 +1,1 @@
+comment on table app.log is 'Größe'; --! not-utf-8

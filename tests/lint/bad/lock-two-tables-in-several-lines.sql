@@ -1,0 +1,3 @@
+lock table
+    app.customers, --! lock-table
+    app.orders in exclusive mode; --! lock-table

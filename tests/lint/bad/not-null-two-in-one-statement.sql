@@ -1,0 +1,3 @@
+ALTER TABLE app.orders
+    ALTER COLUMN qty SET NOT NULL, --! adding-not-nullable-field
+    ALTER total SET NOT NULL; --! adding-not-nullable-field

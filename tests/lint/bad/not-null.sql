@@ -1,0 +1,1 @@
+alter table app.orders alter column qty set not null; --! adding-not-nullable-field

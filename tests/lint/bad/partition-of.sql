@@ -1,0 +1,2 @@
+create table app.events_2026 partition of app.events --! partition-of
+    for values from ('2026-01-01 00:00Z') to ('2027-01-01 00:00Z');

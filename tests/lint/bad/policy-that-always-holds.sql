@@ -1,0 +1,1 @@
+CREATE POLICY everybody ON app.accounts FOR UPDATE USING (true); --! policy-always-true

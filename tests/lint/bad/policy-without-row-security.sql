@@ -1,0 +1,1 @@
+create policy mine on app.products using (name = 'mine'); --! policy-without-rls

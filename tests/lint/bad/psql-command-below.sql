@@ -1,0 +1,2 @@
+create table app.colours (id bigint primary key);
+\i more.sql --! syntax

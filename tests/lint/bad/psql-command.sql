@@ -1,0 +1,2 @@
+\set ON_ERROR_STOP on --! syntax
+create table app.colours (id bigint primary key);

@@ -1,0 +1,1 @@
+grant select on app.orders to :reader; --! syntax

@@ -1,0 +1,1 @@
+reindex index concurrently app.customers_email; --! no-transaction

@@ -1,0 +1,1 @@
+REINDEX (VERBOSE) INDEX app.customers_email; --! require-concurrent-reindex

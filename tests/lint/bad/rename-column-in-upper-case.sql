@@ -1,0 +1,1 @@
+ALTER TABLE app.orders RENAME qty TO quantity; --! renaming-column

@@ -1,0 +1,1 @@
+alter type app.mood rename value 'glad' to 'happy'; --! renaming-object

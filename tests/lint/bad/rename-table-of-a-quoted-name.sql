@@ -1,0 +1,2 @@
+alter table if exists app."Mixed Case"
+    rename to mixed_case; --! renaming-table

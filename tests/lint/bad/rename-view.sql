@@ -1,0 +1,1 @@
+alter view app.order_list rename to orders_listed; --! renaming-object

@@ -1,0 +1,1 @@
+alter table app.log add column no bigserial; --! add-serial-column

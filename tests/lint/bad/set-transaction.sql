@@ -1,0 +1,2 @@
+SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; --! transaction-control
+select 1;

@@ -1,0 +1,3 @@
+do $$ begin
+    set work_mem = '64MB'; --! setting-left
+end $$;

@@ -1,0 +1,3 @@
+create table app.colours (id bigint primary key);
+alter table app.colours
+    add colum name text; --! syntax

@@ -1,0 +1,1 @@
+create tabel app.colours (id bigint); --! syntax

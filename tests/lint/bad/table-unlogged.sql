@@ -1,0 +1,1 @@
+alter table app.log set unlogged; --! move-table, unlogged-table

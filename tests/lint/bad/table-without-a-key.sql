@@ -1,0 +1,1 @@
+create table app.facts (fact text not null); --! no-primary-key

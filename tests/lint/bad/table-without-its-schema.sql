@@ -1,0 +1,1 @@
+create table colours (id bigint generated always as identity primary key); --! require-table-schema

@@ -1,0 +1,1 @@
+alter table app.events alter column payload type integer using length(payload); --! changing-column-type

@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+VACUUM (ANALYZE, FULL) app.log; --! cluster-or-vacuum-full

@@ -1,0 +1,1 @@
+vacuum app.log; --! no-transaction

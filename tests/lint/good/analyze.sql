@@ -1,0 +1,1 @@
+analyze app.orders;

@@ -1,0 +1,1 @@
+alter table app.customers drop constraint if exists notes_there;

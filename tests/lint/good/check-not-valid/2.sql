@@ -1,0 +1,1 @@
+ALTER TABLE app.orders VALIDATE CONSTRAINT qty_known;

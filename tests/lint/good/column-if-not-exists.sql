@@ -1,0 +1,1 @@
+ALTER TABLE IF EXISTS app.orders ADD COLUMN IF NOT EXISTS note text;

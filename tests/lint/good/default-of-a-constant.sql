@@ -1,0 +1,1 @@
+alter table app.orders add column channel text not null default 'shop';

@@ -1,0 +1,1 @@
+alter type app.mood add value 'sad' before 'calm';

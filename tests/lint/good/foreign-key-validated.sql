@@ -1,0 +1,1 @@
+alter table app.orders validate constraint orders_customer_again;

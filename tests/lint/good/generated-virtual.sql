@@ -1,0 +1,1 @@
+alter table app.orders add column double_qty integer generated always as (qty * 2) virtual;

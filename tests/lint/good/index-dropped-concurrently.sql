@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+DROP INDEX CONCURRENTLY IF EXISTS app.customers_email;

@@ -1,0 +1,1 @@
+create index events_payload on only app.events (payload);

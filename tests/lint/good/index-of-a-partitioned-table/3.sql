@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+create index concurrently events_2025_payload on app.events_2025 (payload);

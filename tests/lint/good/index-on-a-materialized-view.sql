@@ -1,0 +1,1 @@
+create index totals_total on app.totals (total);

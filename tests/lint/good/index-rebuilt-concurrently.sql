@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+reindex (verbose) index concurrently app.customers_email;

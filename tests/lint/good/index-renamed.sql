@@ -1,0 +1,1 @@
+alter index app.customers_email rename to customers_by_email;

@@ -1,0 +1,1 @@
+select id from app.orders where id = 1 for update;

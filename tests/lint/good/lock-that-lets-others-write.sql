@@ -1,0 +1,1 @@
+lock table app.orders in share update exclusive mode;

@@ -1,0 +1,1 @@
+alter table app.customers alter column balance set not null;

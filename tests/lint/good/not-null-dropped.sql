@@ -1,0 +1,1 @@
+alter table app.customers alter column name drop not null;

@@ -1,0 +1,1 @@
+alter table app.products alter column weight set data type numeric;

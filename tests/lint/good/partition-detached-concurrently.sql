@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+alter table app.events detach partition app.events_2024 concurrently;

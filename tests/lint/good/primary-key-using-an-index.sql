@@ -1,0 +1,3 @@
+ALTER TABLE app.log
+    ADD CONSTRAINT log_pkey
+    PRIMARY KEY USING INDEX log_id;

@@ -1,0 +1,2 @@
+drop publication if exists changes;
+create publication changes for table app.orders;

@@ -1,0 +1,1 @@
+alter table app.products alter column details type app.spare_label;

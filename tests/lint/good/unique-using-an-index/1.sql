@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+create unique index concurrently customers_name_key on app.customers (name);

@@ -1,0 +1,2 @@
+-- headwater: no-transaction
+vacuum (analyze) app.orders;

@@ -1,0 +1,1 @@
+alter table app."Mixed Case" alter column "select" type varchar(200);

@@ -1,0 +1,1 @@
+ALTER TABLE app."Mixed Case" ALTER COLUMN "select" TYPE text;
