@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Generator
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 
 import pytest
@@ -30,7 +29,6 @@ from tests.conftest import FreshDatabase
 
 LINT = Path(__file__).parent / "lint"
 SCHEMA = "20240101_schema"
-DAY = date(2024, 3, 1)
 
 _MARK = re.compile(rb"[ \t]*--! *(?P<rules>[a-z0-9-]+(?: *, *[a-z0-9-]+)*)[ \t]*(?=\r|\n|\Z)")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
@@ -95,13 +93,8 @@ class Lab:
         return read_folder(root)
 
     def lint(self, case: Case) -> Linted:
-        return lint_target(
-            self.target,
-            self.folder(case),
-            self.settings,
-            Selection(versions=case.versions),
-            today=DAY,
-        )
+        selection = Selection(versions=frozenset(case.versions))
+        return lint_target(self.target, self.folder(case), self.settings, selection)
 
 
 @pytest.fixture(scope="module")

@@ -238,15 +238,20 @@ def _rule_of(effect: Effect) -> Rule | None:
 
 
 def _elsewhere(ran: TracedStatement, teller: _Teller, known: Collection[str]) -> Iterator[Finding]:
-    """Tell of tables that are blocked, and that the statement is not about."""
+    """Tell of tables that are blocked, and that the statement is not about, by their locks.
+
+    Where reads wait as well it is a warning; else information.
+    """
+    by_lock = dict[LockMode, list[str]]()
     for effect in filter(blocks, ran.effects):
-        if effect.target or effect.kind == "sequence" or effect.relation in known:
-            continue
-        alone = effect.lock is LockMode.ACCESS_EXCLUSIVE
+        if not (effect.target or effect.kind == "sequence" or effect.relation in known):
+            by_lock.setdefault(effect.lock or LockMode.SHARE, []).append(effect.relation)
+    for mode, relations in by_lock.items():
+        alone = mode is LockMode.ACCESS_EXCLUSIVE
         yield teller.finding(
             LOCK_ELSEWHERE,
-            measured=in_words(effect),
-            relation=effect.relation,
+            measured=f"locks {_listed(relations)}: {mode}, {mode.blocks}",
+            relation=relations[0],
             severity=LOCK_ELSEWHERE.severity if alone else Severity.INFO,
         )
 

@@ -1,1 +1,1 @@
-alter table app.orders drop column comment_text cascade; --! ban-drop-column, drop-cascade, cascade, lock-elsewhere
+alter table app.orders drop column comment_text cascade; --! ban-drop-column, drop-cascade, lock-elsewhere

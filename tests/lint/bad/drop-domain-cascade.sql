@@ -1,1 +1,1 @@
-drop domain app.label cascade; --! drop-cascade, cascade, lock-elsewhere
+drop domain app.label cascade; --! drop-cascade, lock-elsewhere

@@ -1,1 +1,1 @@
-drop function app.touch cascade; --! ban-drop-function, drop-cascade, cascade, lock-elsewhere
+drop function app.touch cascade; --! ban-drop-function, drop-cascade, lock-elsewhere

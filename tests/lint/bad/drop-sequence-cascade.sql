@@ -1,1 +1,1 @@
-drop sequence app.tickets_id_seq cascade; --! drop-cascade, cascade, lock-elsewhere
+drop sequence app.tickets_id_seq cascade; --! drop-cascade, lock-elsewhere

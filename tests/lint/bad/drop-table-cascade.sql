@@ -1,1 +1,1 @@
-drop table app.orders cascade; --! ban-drop-table, drop-cascade, cascade, lock-elsewhere, lock-elsewhere, lock-elsewhere, lock-elsewhere, lock-elsewhere
+drop table app.orders cascade; --! ban-drop-table, drop-cascade, lock-elsewhere

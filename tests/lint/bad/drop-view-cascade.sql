@@ -1,1 +1,1 @@
-DROP VIEW IF EXISTS app.customer_names CASCADE; --! ban-drop-view, drop-cascade, cascade, lock-elsewhere
+DROP VIEW IF EXISTS app.customer_names CASCADE; --! ban-drop-view, drop-cascade, lock-elsewhere

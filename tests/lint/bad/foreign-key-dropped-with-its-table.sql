@@ -1,1 +1,1 @@
-drop table app.items; --! ban-drop-table, lock-elsewhere, lock-elsewhere
+drop table app.items; --! ban-drop-table, lock-elsewhere
