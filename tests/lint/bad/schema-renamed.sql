@@ -1,0 +1,1 @@
+alter schema archive rename to attic; --! renaming-object
