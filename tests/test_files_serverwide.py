@@ -45,6 +45,14 @@ OF_ROLES = {
     "grant a to b": "GRANT of a role",
     "revoke a from b": "GRANT of a role",
 }
+OF_WHO_RUNS_IT = (
+    "alter role current_user password 'x'",
+    "alter user session_user nologin",
+    "alter role postgres nosuperuser",
+    "alter role all set work_mem = '1MB'",
+    "alter role postgres rename to b",
+    "drop role a, postgres",
+)
 OF_THIS_DATABASE = (
     "create table a (b int)",
     "comment on table a is 'b'",
@@ -96,3 +104,10 @@ def test_each_is_told_with_its_place() -> None:
     )  # fmt: skip
     assert (system.line, system.column) == (4, 1)
     assert {role.rule, system.rule} == {"server-wide"}
+
+
+@pytest.mark.parametrize("text", OF_WHO_RUNS_IT)
+def test_what_would_lock_its_owner_out_of_a_private_server_is_never_run(text: str) -> None:
+    [finding] = escaping(parse(text), "a.sql", roles=False)
+    assert finding.line == 1
+    assert "ROLE" in finding.message

@@ -236,6 +236,15 @@ class Gone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TracedAction:
+    """What one action of an ALTER TABLE does by itself; line and column of its begin and end."""
+
+    begin: tuple[int, int]
+    end: tuple[int, int]
+    effects: tuple[Effect, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TracedStatement:
     """What running one statement on a scratch database has shown; `number` counts from 1."""
 
@@ -247,6 +256,8 @@ class TracedStatement:
     gone: tuple[Gone, ...] = ()
     hidden: tuple[str, ...] = ()
     """What a DO block or a function did (`ALTER TABLE kb.tags`), and the text does not say."""
+    actions: tuple[TracedAction, ...] = ()
+    """Of an ALTER TABLE that has several; none where they do not work one by one."""
     made: tuple[str, ...] = ()
     """Identities of what it made or changed, as the server writes them."""
     settings: tuple[str, ...] = ()

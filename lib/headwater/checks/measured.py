@@ -82,7 +82,7 @@ def judged(
             kept.append(replace(finding, measured=_with_it(ran)))
         elif rule.claim is None:
             kept.append(finding)
-        elif effect := confirming(rule.claim, ran):
+        elif effect := confirming(rule.claim, _action_at(finding, ran)):
             kept.append(replace(finding, measured=in_words(effect), relation=effect.relation))
     return [_for_version(finding, version) for finding in kept]
 
@@ -90,6 +90,15 @@ def judged(
 def _for_version(finding: Finding, version: int) -> Finding:
     rule = BY_ID.get(finding.rule)
     return replace(finding, hint=rule.instead_on(version)) if rule and rule.safe else finding
+
+
+def _action_at(finding: Finding, ran: TracedStatement) -> TracedStatement:
+    """Give what the action of an ALTER TABLE that a finding is about does; else all of it."""
+    at = (finding.line, finding.column)
+    for action in ran.actions:
+        if action.begin <= at < action.end:
+            return replace(ran, effects=action.effects)
+    return ran
 
 
 def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headwater.checks.rules import own
-from headwater.checks.rules.chosen import ADDING_NOT_NULLABLE_FIELD
+from headwater.checks.rules.chosen import ADDING_NOT_NULLABLE_FIELD, RENAMING_TABLE
 from headwater.checks.rules.rule import Rule
 from headwater.checks.text_file import TextFile, is_temporary, named, named_by
 from headwater.files.grammar import Statement, word_of
@@ -26,19 +26,22 @@ def _rows(statement: Statement, file: TextFile) -> Iterator[Finding]:
         expression = cte.common_table_expr
         kind = expression.ctequery.WhichOneof("node")
         node = getattr(expression.ctequery, kind)
-        yield from _of_query(kind, node, statement, file, at=expression.location)
+        # The tree knows where its table is named: that is on the line of UPDATE, or close to it.
+        written = hasattr(node, "relation") and node.relation.location
+        yield from _of_query(kind, node, statement, file, at=written or expression.location)
 
 
 def _of_query(
     kind: str, node: Any, statement: Statement, file: TextFile, *, at: int
 ) -> Iterator[Finding]:
     rule = _WITHOUT_WHERE.get(kind)
-    if (
-        rule
-        and not node.HasField("where_clause")
-        and not file.is_new(table := named(node.relation))
-    ):
+    if rule and _is_about_all(node) and not file.is_new(table := named(node.relation)):
         yield file.found(rule, statement, at=at, about=table)
+
+
+def _is_about_all(node: Any) -> bool:
+    """Say whether nothing keeps an UPDATE or DELETE from any row; `WHERE true` does not."""
+    return not node.HasField("where_clause") or node.where_clause.a_const.boolval.boolval
 
 
 _WITHOUT_WHERE = {
@@ -365,6 +368,13 @@ def dropped(node: Any) -> Iterator[Named]:
             yield named_by(words[:-1] if on_table else words)
 
 
+def _move_to_schema(statement: Statement, file: TextFile) -> Iterator[Finding]:
+    """Find a table or view that is asked for in vain where it was."""
+    relation = statement.node.relation
+    if relation.relname and not file.is_new(table := named(relation)):
+        yield file.found(RENAMING_TABLE, statement, about=table)
+
+
 def _drop_other(statement: Statement, file: TextFile) -> Iterator[Finding]:
     if word_of(statement.node, "behavior") == "DROP_CASCADE":
         yield file.found(own.DROP_CASCADE, statement)
@@ -386,6 +396,7 @@ TABLES: dict[str, Judge] = {
     "alter_table_stmt": _alter_table,
     "create_domain_stmt": _domain,
     "drop_stmt": _drop,
+    "alter_object_schema_stmt": _move_to_schema,
     "drop_owned_stmt": _drop_other,
     "alter_domain_stmt": _drop_other,
 }

@@ -12,7 +12,7 @@ import re
 import threading
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -109,6 +109,15 @@ class Token:
         return self.text.lower() in words
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One action of an ALTER TABLE, as a statement of its own; where it stands in the file."""
+
+    text: str
+    start: int
+    end: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class Script:
     """A text that the grammar accepts."""
@@ -155,6 +164,23 @@ class Script:
                 text = word.decode()
                 tokens.append(Token(text=text, start=start, end=start + len(text), location=at))
         return tuple(tokens)
+
+    def actions_of(self, statement: Statement) -> tuple[Action, ...]:
+        """Give the actions of an ALTER TABLE, each where it stands; none of any other statement."""
+        if statement.kind != "alter_table_stmt":
+            return ()
+        tokens = self.tokens_of(statement)
+        first = _behind_name(tokens, statement.node.relation.location)
+        head = self.text[statement.start : tokens[first].start]
+        found, depth, begin = list[Action](), 0, first
+        for number in range(first, len(tokens) + 1):
+            word = tokens[number].text if number < len(tokens) else ","
+            depth += (word in ("(", "[")) - (word in (")", "]"))
+            if word == "," and not depth:
+                start, end = tokens[begin].start, tokens[number - 1].end
+                found.append(Action(text=head + self.text[start:end], start=start, end=end))
+                begin = number + 1
+        return tuple(found)
 
     @cached_property
     def token_checksum(self) -> str:
@@ -396,6 +422,14 @@ def quoted(name: str) -> str:
     column = tree.stmts[0].stmt.select_stmt.target_list[0].res_target.val.column_ref
     column.fields[0].string.sval = name
     return str(postgast.deparse(tree)).removeprefix("SELECT ")
+
+
+def _behind_name(tokens: Sequence[Token], location: int) -> int:
+    """Give the number of the token behind a name that begins at a place: `app . t *`."""
+    number = next(n for n, token in enumerate(tokens) if token.location == location) + 1
+    while number < len(tokens) and tokens[number].text == ".":
+        number += 2
+    return number + (number < len(tokens) and tokens[number].text == "*")
 
 
 class _Offsets:

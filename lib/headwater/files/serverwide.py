@@ -67,11 +67,30 @@ def escaping(script: Script, file: str, *, roles: bool) -> tuple[Finding, ...]:
     """
     found = list[Finding]()
     for statement in script.statements:
-        if name := _name(statement, _ESCAPING, _SHARED):
+        if name := _name(statement, _ESCAPING, _SHARED) or _of_who_runs_it(statement):
             found.append(_finding(statement, name, script, file, hint=_HINT))
         elif roles and (name := _name(statement, _OF_ROLES, _SHARED_ROLE)):
             found.append(_finding(statement, name, script, file, hint=_HINT_FOR_ROLES))
     return tuple(found)
+
+
+# The role that a private server is made with: without it nobody can enter that any more.
+_OWNER: Final = "postgres"
+
+
+def _of_who_runs_it(statement: Statement) -> str:
+    """Name a statement about the role that runs the files, or that owns a private server."""
+    if statement.kind in ("alter_role_stmt", "alter_role_set_stmt"):
+        roles = [statement.node.role]
+    elif statement.kind == "drop_role_stmt":
+        roles = [one.role_spec for one in statement.node.roles]
+    elif statement.kind == "rename_stmt" and _word(statement, "rename_type") == "OBJECT_ROLE":
+        return "ALTER ROLE … RENAME TO" if statement.node.subname == _OWNER else ""
+    else:
+        return ""
+    # CURRENT_USER and its sisters have no name; what is for ALL has neither, and is for them too.
+    own = any(role.rolename in ("", _OWNER) for role in roles)
+    return f"{_OF_ROLES[statement.kind]} of the role that runs it" if own else ""
 
 
 def reaches_beyond(statement: Statement) -> str:

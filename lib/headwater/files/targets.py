@@ -50,6 +50,8 @@ def targets_of(statement: Statement) -> Targets:
     )
     if statement.kind == "alter_table_stmt":
         names |= _partitions(node)
+    if statement.kind == "grant_stmt":
+        names |= frozenset(_names(node.objects))
     return Targets(names=names, unknown=not names)
 
 

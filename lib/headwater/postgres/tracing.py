@@ -15,7 +15,7 @@ cannot look meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +29,7 @@ from headwater.files.grammar import Statement
 from headwater.files.refusals import needs_no_transaction
 from headwater.files.serverwide import reaches_beyond
 from headwater.files.targets import Targets, targets_of
+from headwater.files.text import place
 from headwater.model import LockMode, TableLock, Target
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.probe import (
@@ -44,7 +45,7 @@ from headwater.postgres.probe import (
 )
 from headwater.postgres.translate import facts, place_of_error
 from headwater.settings import Settings
-from headwater.verdicts import Effect, Gone, Traced, TracedStatement
+from headwater.verdicts import Effect, Gone, Traced, TracedAction, TracedStatement
 
 NO_TRIGGERS: Final = (
     "the role is no superuser of the scratch server: why a table is rewritten, what a DO block "
@@ -193,8 +194,18 @@ class _Run:
         if needs_no_transaction(statement) and not self.file.migration.transactional:
             told = self._outside(told, statement)
         else:
-            told = self._inside(told, statement)
+            told = self._inside_or_outside(told, statement)
         return replace(told, settings=self._left())
+
+    def _inside_or_outside(self, told: TracedStatement, statement: Statement) -> TracedStatement:
+        """Run a statement in a transaction, unless it ends that: a block with a COMMIT."""
+        try:
+            return self._inside(told, statement)
+        except psycopg.errors.InvalidTransactionTermination:
+            if self.file.migration.transactional:
+                raise
+            self.connection.execute("ROLLBACK")
+            return self._outside(told, statement)
 
     def _left(self) -> tuple[str, ...]:
         """Name the settings that the next statement finds changed."""
@@ -212,13 +223,45 @@ class _Run:
             self.known = 0
         # Where nothing was there before the file, nobody waits: only the triggers tell anything.
         new = self.triggers and not self.old
+        actions = () if new else self._actions(statement)
         before = {} if new else counts(self.connection)
         with self._sparing_scans() if statement.kind in _PLANNED else nullcontext():
             self.connection.execute(statement.text.encode())
         seen = only_notes(self.connection) if new else probe(self.connection)
         if not self.together:
             self.connection.execute("COMMIT")
-        return self._judged(told, statement, before, seen)
+        return replace(self._judged(told, statement, before, seen), actions=actions)
+
+    def _actions(self, statement: Statement) -> tuple[TracedAction, ...]:
+        """Measure the actions of an ALTER TABLE one by one, and take them back.
+
+        PostgreSQL does them at once: that one of them rewrites the table says nothing of another.
+        """
+        script = self.file.script
+        actions = script.actions_of(statement)
+        if len(actions) < 2:
+            return ()
+        done = list[TracedAction]()
+        self.connection.execute("SAVEPOINT headwater_actions")
+        try:
+            known, now = self.known, self.now
+            for action in actions:
+                before = counts(self.connection)
+                self.connection.execute(action.text.encode())
+                seen = probe(self.connection)
+                measured = self._measured(statement, now, before, seen, seen.notes[known:])
+                known, now = len(seen.notes), seen.relations
+                done.append(
+                    TracedAction(
+                        begin=place(script.text, action.start),
+                        end=place(script.text, action.end),
+                        effects=tuple(measured.effects()),
+                    )
+                )
+        except psycopg.Error:
+            done.clear()  # one needs another
+        self.connection.execute("ROLLBACK TO SAVEPOINT headwater_actions")
+        return tuple(done)
 
     @contextmanager
     def _sparing_scans(self) -> Generator[None]:
@@ -241,18 +284,7 @@ class _Run:
     ) -> TracedStatement:
         notes = seen.notes[self.known :]
         self.known = len(seen.notes) if self.together else 0
-        measured = _Measured(
-            statement=statement,
-            targets=targets_of(statement),
-            old=self.old,
-            before=self.now,
-            seen=seen,
-            counted={
-                oid: each.since(before.get(oid, Counts())) for oid, each in seen.counts.items()
-            },
-            notes=notes,
-            already=self.held if self.together else {},
-        )
+        measured = self._measured(statement, self.now, before, seen, notes)
         effects = tuple(measured.effects())
         held = self._held_by_others(effects, measured)
         self.now = seen.relations
@@ -261,8 +293,29 @@ class _Run:
             effects=effects,
             gone=tuple(_gone(notes)),
             hidden=tuple(_hidden(notes)) if statement.kind in _OPAQUE else (),
-            made=tuple(_made(notes, self.old, seen)),
+            made=tuple(_made(notes, self.old, seen, measured.granted())),
             held=held,
+        )
+
+    def _measured(
+        self,
+        statement: Statement,
+        relations: Mapping[int, Relation],
+        before: Mapping[int, Counts],
+        seen: Probe,
+        notes: Sequence[Mapping[str, Any]],
+    ) -> _Measured:
+        """Put together what was seen before a statement and behind it."""
+        none = Counts()
+        return _Measured(
+            statement=statement,
+            targets=targets_of(statement),
+            old=self.old,
+            before=relations,
+            seen=seen,
+            counted={oid: each.since(before.get(oid, none)) for oid, each in seen.counts.items()},
+            notes=notes,
+            already=self.held if self.together else {},
         )
 
     def _held_by_others(
@@ -372,6 +425,8 @@ class _Measured:
 
         (A foreign key is checked by a query of the server's own, which may use one.)
         """
+        if self.statement.kind == "truncate_stmt":
+            return 0  # its indexes are made anew, of nothing
         if self.statement.kind in _PLANNED:
             return counted.whole
         return counted.scans if lock is None or lock.rank > 0 else counted.whole
@@ -399,11 +454,12 @@ class _Measured:
         """Give the indexes of old tables whose file is new, as those of new indexes are."""
         if self.statement.kind == "truncate_stmt":
             return {}
+        # (A type that needs no other form makes the index anew, and keeps its file.)
+        there = {relation.file for relation in self.before.values()}
         found = dict[int, list[str]]()
-        for oid, relation in self.seen.relations.items():
-            before = self.before.get(oid)
-            is_new = before is None or before.file != relation.file
-            if relation.kind == "i" and relation.table in self.old and is_new:
+        for relation in self.seen.relations.values():
+            is_new = relation.kind == "i" and relation.file not in there
+            if is_new and relation.table in self.old:
                 found.setdefault(relation.table, []).append(relation.name)
         return found
 
@@ -421,6 +477,11 @@ class _Measured:
                 return True
             stack += self.before[one].parents
         return False
+
+    def granted(self) -> Iterator[str]:
+        """Name the relations that a GRANT is about: the event of a GRANT names nothing."""
+        if self.statement.kind == "grant_stmt":
+            yield from (self.before[oid].name for oid in sorted(self._targeted))
 
     @cached_property
     def _targeted(self) -> frozenset[int]:
@@ -451,9 +512,16 @@ def _gone(notes: Sequence[Mapping[str, Any]]) -> Iterator[Gone]:
     wholes = {note["identity"] for note in drops}
     for note in drops:
         identity, original = str(note["identity"]), bool(note["original"])
-        _, of, whole = identity.rpartition(" on ")
-        if original or (note["normal"] and not (of and whole in wholes)):
+        if original or (note["normal"] and _whole_of(identity) not in wholes):
             yield Gone(kind=note["kind"], identity=identity, cascade=not original)
+
+
+def _whole_of(identity: str) -> str:
+    """Give the table that a part is of: `c on app.t`, a default `for app.t.id`."""
+    _, of, whole = identity.rpartition(" on ")
+    if not of and identity.startswith("for "):
+        return identity.removeprefix("for ").rpartition(".")[0]
+    return whole if of else ""
 
 
 def _hidden(notes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -465,9 +533,12 @@ def _hidden(notes: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _made(
-    notes: Sequence[Mapping[str, Any]], old: Mapping[int, Relation], seen: Probe
+    notes: Sequence[Mapping[str, Any]],
+    old: Mapping[int, Relation],
+    seen: Probe,
+    granted: Iterable[str],
 ) -> Iterator[str]:
     """Name what a statement made or changed, as the server writes identities."""
     named = [str(note["identity"]) for note in notes if note["what"] == "ddl" and note["identity"]]
     new = [each.name for oid, each in seen.relations.items() if oid not in old]
-    yield from dict.fromkeys([*named, *new])
+    yield from dict.fromkeys([*named, *new, *granted])

@@ -1,1 +1,1 @@
-alter table app."Mixed Case" alter column "select" type varchar(200);
+alter table app.customers alter column email type varchar(200);

@@ -1,1 +1,1 @@
-ALTER TABLE app."Mixed Case" ALTER COLUMN "select" TYPE text;
+ALTER TABLE app.customers ALTER COLUMN code TYPE text;

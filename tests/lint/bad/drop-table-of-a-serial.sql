@@ -1,0 +1,1 @@
+drop table app.tickets; --! ban-drop-table

@@ -1,0 +1,1 @@
+alter table app.log set schema archive; --! renaming-table

@@ -1,0 +1,1 @@
+truncate app.products cascade; --! ban-truncate-cascade, lock-elsewhere

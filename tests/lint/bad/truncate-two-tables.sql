@@ -1,0 +1,3 @@
+TRUNCATE TABLE
+    app.log, --! truncate
+    app.tickets RESTART IDENTITY; --! truncate

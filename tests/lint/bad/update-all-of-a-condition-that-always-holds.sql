@@ -1,0 +1,1 @@
+update app.orders set status = 'old' where true; --! update-without-where
