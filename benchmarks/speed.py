@@ -24,10 +24,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
+from itertools import count as counter
 from pathlib import Path
 
 import psycopg
 
+from headwater.checks.linting import read_texts
+from headwater.files.grammar import parse
 from headwater.files.read import read_folder
 from headwater.model import Applied, MigrationFolder, Target
 from headwater.postgres.connect import libpq_variables_hidden
@@ -122,6 +125,7 @@ def comparisons(settings: Settings, target: Target, work: Path) -> list[Comparis
         *comparisons_of_migrate(settings, target, work),
         *comparisons_of_verify(target),
         *comparisons_of_snapshots(),
+        *comparisons_of_lint(settings, target, work),
     ]
 
 
@@ -217,6 +221,74 @@ def comparisons_of_verify(target: Target) -> list[Comparison]:
             before=forget,
         ),
     ]
+
+
+def comparisons_of_lint(settings: Settings, target: Target, work: Path) -> list[Comparison]:
+    """Compare the text layer with parsing alone, and the trace of a migration with reset."""
+    few = write_many(work / "linted", FEW)
+    folder = work / "pending"
+    shutil.copytree(settings.migrations, folder)
+    files = [str(path) for path in sorted(settings.migrations.glob("*.sql"))]
+    turn = counter()
+
+    def reset_with_one_pending() -> None:
+        """Let the file be one that nobody has traced before: only what is applied is kept."""
+        run(invoke("reset"), target)
+        text = f"-- {next(turn)} {time.time()}\n{_TWENTY}"
+        (folder / "29991231_twenty_statements.sql").write_text(text)
+
+    return [
+        Comparison(
+            name=f"library: lint of the text of {FEW:,} files ÷ parsing them",
+            ours=lambda: read_texts(read_folder(few)),
+            bare=lambda: [parse(migration.text) for migration in read_folder(few).migrations],
+            target=5.0,
+        ),
+        Comparison(
+            name="process: headwater-lint of the three migrations ÷ invoke --list",
+            ours=lambda: run([str(Path(sys.executable).parent / "headwater-lint"), *files], target),
+            bare=lambda: run(invoke("--list"), target),
+            target=2.5,
+        ),
+        Comparison(
+            name="process: invoke lint, 20 statements, template warm ÷ invoke reset",
+            ours=lambda: run(invoke("lint"), target, folder),
+            bare=lambda: run(invoke("reset"), target),
+            target=2.0,
+            before=reset_with_one_pending,
+        ),
+    ]
+
+
+# On the tables of the reference schema: none of it is an error, or lint would end with 1.
+_TWENTY = """\
+alter table kb.documents add column reviewed_at timestamptz;
+alter table kb.documents add column reviewed_by uuid;
+comment on column kb.documents.reviewed_at is 'When somebody has read it.';
+alter table kb.documents alter column reviewed_by set statistics 200;
+alter table kb.chunks add column weight real not null default 1;
+alter table kb.chunks add constraint chunks_weight_positive check (weight > 0) not valid;
+create table kb.reviews (
+    id uuid primary key default gen_random_uuid(),
+    document_id uuid not null references kb.documents (id),
+    at timestamptz not null default now()
+);
+create index on kb.reviews (document_id);
+alter table kb.reviews enable row level security;
+create policy reviews_none on kb.reviews for select using (false);
+grant select on kb.reviews to app_rls;
+comment on table kb.reviews is 'Who has read what.';
+create view kb.review_counts with (security_invoker) as
+    select document_id, count(*) as reviews from kb.reviews group by document_id;
+create function kb.has_review(uuid) returns boolean language sql stable
+    return exists (select from kb.reviews where document_id = $1);
+alter table kb.projects add column reviewed boolean not null default false;
+create type kb.review_state as enum ('open', 'done');
+alter table kb.reviews add column state kb.review_state not null default 'open';
+update kb.projects set reviewed = true where id is null;
+comment on view kb.review_counts is 'How often each document was read.';
+alter table kb.projects alter column reviewed set statistics 50;
+"""
 
 
 def comparisons_of_snapshots() -> list[Comparison]:
