@@ -641,3 +641,41 @@ def test_tokens_of_a_statement_have_the_places_of_their_characters() -> None:
 )
 def test_names_are_quoted_where_they_need_it(name: str, sql: str) -> None:
     assert quoted(name) == sql
+
+
+# --- the actions of an ALTER TABLE ------------------------------------------------------------
+
+
+def actions_of(text: str) -> list[str]:
+    script = parse(text)
+    found = script.actions_of(script.statements[-1])
+    assert all(
+        script.text[action.start : action.end] == action.text[-(action.end - action.start) :]
+        for action in found
+    )
+    return [action.text for action in found]
+
+
+def test_actions_are_statements_of_their_own() -> None:
+    text = (
+        "select 'é';\nALTER TABLE IF EXISTS \"Ä\".t *\n"
+        "  ADD COLUMN a numeric(10, 2), -- one, two\n"
+        "  ALTER b TYPE int[] USING array[1, 2],\n  DROP COLUMN c;"
+    )
+    head = 'ALTER TABLE IF EXISTS "Ä".t *\n  '
+    assert actions_of(text) == [
+        f"{head}ADD COLUMN a numeric(10, 2)",
+        f"{head}ALTER b TYPE int[] USING array[1, 2]",
+        f"{head}DROP COLUMN c",
+    ]
+
+
+def test_one_action_is_the_statement_and_other_statements_have_none() -> None:
+    assert actions_of("alter table t drop column c;") == ["alter table t drop column c"]
+    assert actions_of("create table t (a int, b int);") == []
+
+
+@pytest.mark.parametrize("text", ["alter table a.t add b int, drop c", "alter view v owner to o"])
+def test_each_action_parses(text: str) -> None:
+    for action in actions_of(text):
+        assert len(parse(action).statements) == 1

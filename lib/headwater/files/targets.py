@@ -33,7 +33,8 @@ def targets_of(statement: Statement) -> Targets:
     """Give what a statement is about."""
     node = statement.node
     if statement.kind == "drop_stmt":
-        return Targets(names=frozenset(_dropped(node)))
+        names = frozenset(_dropped(node))
+        return Targets(names=names, unknown=not names)  # a schema is about all that it holds
     if statement.kind == "vacuum_stmt":
         return Targets(
             names=frozenset(
