@@ -145,11 +145,11 @@ def verify(c: Context, sql: bool = False, json: bool = False) -> None:
         "base": "the files that are new since a branch, such as origin/main",
         "text": "only read the files: no server is asked, and nothing is run",
         "live": "ask the target's rows what would fail, and its sizes how long it would take",
-        "stats": "take the sizes from a file that lint.stats made elsewhere",
-        "fix": "write the safe sequence of pending files, once two rebuilds prove it the same",
-        "format": "text, json, github, gitlab, sarif, junit or markdown",
-        "output": "write that to a file",
-        "fail_on": "exit with 1 from this severity on: info, warning or error",
+        "stats": "sizes from a file that invoke lint.stats made elsewhere",
+        "fix": "rewrite pending files in safe steps, once two rebuilds prove the schema the same",
+        "format": "text (the default), json, github, gitlab, sarif, junit or markdown",
+        "output": "write the report to this file; the screen gets the sum",
+        "fail_on": "exit with 1 from this severity on: info, warning or error (the default)",
         **JSON,
     }
 )
@@ -168,7 +168,15 @@ def lint(  # noqa: PLR0913, PLR0917 - Invoke's flags
 ) -> None:
     """Find what would hurt in production, before it gets there."""
     form, threshold = report.format_of(format, json=json), checks.severity(fail_on)
-    require_server(text=text, live=live, stats=stats, fix=fix)
+    require_one_lint(
+        text=text,
+        all=all,
+        base=base,
+        live=live,
+        stats=stats,
+        fix=fix,
+        shown=form != "text" or output,
+    )
     quiet = form != "text" or bool(output)
     settings, target = (settings_here(), None) if text else open_target(json=quiet)
     if fix and target:
@@ -197,7 +205,9 @@ def lint(  # noqa: PLR0913, PLR0917 - Invoke's flags
     exit_with(linted.exit_code(threshold))
 
 
-@task(help={"output": "the file to write, to be taken elsewhere: lint --stats FILE", **JSON})
+@task(
+    help={"output": "the file to write, for lint --stats (default: headwater-stats.json)", **JSON}
+)
 def stats(c: Context, output: str = "headwater-stats.json", json: bool = False) -> None:
     """Write down the sizes of the target's tables, for lint where that is not at hand."""
     settings, target = open_target(json=json)
@@ -428,12 +438,19 @@ def require_one_way(*, dry_run: bool, trial: bool, confirm: str) -> None:
         raise SettingsError("--confirm belongs to --trial; migrate itself needs none")
 
 
-def require_server(*, text: bool, live: bool, stats: str, fix: bool) -> None:
+def require_one_lint(**given: bool | str) -> None:
     """Refuse flags of lint that contradict each other."""
     from headwater.errors import SettingsError
 
-    if text and (live or stats or fix):
-        raise SettingsError("--text only reads the files: leave out --live, --stats and --fix")
+    for one, others in (
+        ("text", ("live", "stats", "fix")),
+        ("fix", ("all", "base", "live", "stats", "shown")),
+        ("all", ("base",)),
+        ("live", ("stats",)),
+    ):
+        if given[one] and any(given[other] for other in others):
+            names = ", ".join("--" + other.replace("shown", "format, --output") for other in others)
+            raise SettingsError(f"--{one} goes without {names}")
 
 
 def write_safe_sequence(target: Target, settings: Settings, *, json: bool) -> None:

@@ -251,7 +251,7 @@ class TracedStatement:
     number: int
     line: int
     text: str
-    """Its first line."""
+    """On one line, cut where it is long."""
     effects: tuple[Effect, ...] = ()
     gone: tuple[Gone, ...] = ()
     hidden: tuple[str, ...] = ()

@@ -17,6 +17,7 @@ from headwater.checks.measured import judged, of_the_catalogue, told
 from headwater.checks.rules import RULES
 from headwater.checks.tracing import Tracing, trace_files
 from headwater.checks.weighing import weigh
+from headwater.files.lockfile import LOCK
 from headwater.files.read import CHECKS
 from headwater.model import Finding, Layer, MigrationFolder, Notify, Severity, Target, ignore
 from headwater.postgres.run import pending
@@ -126,12 +127,17 @@ def _traced(  # noqa: PLR0913, PLR0917 - what lint_target was given
     notify: Notify,
 ) -> Tracing:
     """Trace the files, unless there are some that would not run."""
-    if any(finding.severity is Severity.ERROR for finding in texts.refused):
-        return Tracing(
-            version=0, notes=("nothing was run: that needs files that migrate does not refuse",)
-        )
+    if any(finding.file != LOCK and is_error(finding) for finding in texts.refused):
+        return Tracing(version=0, notes=("nothing was run: first mend what migrate refuses",))
+    if not texts.accepted:
+        return Tracing(version=0)
     before = [m.version for m in folder.migrations if not selection.counts(m.version)]
     return trace_files(target, folder, settings, before=before, files=texts.accepted, notify=notify)
+
+
+def is_error(finding: Finding) -> bool:
+    """Say whether a finding is an error."""
+    return finding.severity is Severity.ERROR
 
 
 def _based(

@@ -66,9 +66,9 @@ def _page(rule: Rule) -> str:
     if rule.setup:
         parts.append(_example("Where there is", rule.setup))
     parts += [
-        _example("Found", rule.bad),
+        _example("Flagged", rule.bad),
         f"\n## Instead\n\n{_instead(rule)}",
-        _example("Not found", rule.good),
+        _example("Not flagged", rule.good),
     ]
     return "\n".join(parts) + "\n"
 
@@ -88,8 +88,15 @@ def _found_by(rule: Rule) -> str:
 def _instead(rule: Rule) -> str:
     forms = [f"- From PostgreSQL {since} on: {form}." for since, form in rule.safe]
     if not forms:
-        return f"{rule.instead[0].upper()}{rule.instead[1:]}."
+        return f"{_sentence(rule.instead)}."
     return "\n".join([*forms, f"- Before that: {rule.instead}."])
+
+
+def _sentence(text: str) -> str:
+    """Let a sentence begin with a capital; a command is written as it is typed."""
+    if text.startswith("invoke "):
+        return f"`{text}`"
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _example(title: str, sql: str) -> str:

@@ -17,6 +17,7 @@ from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import HeadwaterError, TargetError
 from headwater.files.accepted import Accepted
 from headwater.files.serverwide import escaping
+from headwater.files.text import line_at
 from headwater.model import Finding, MigrationFolder, Notify, Said, Target, ignore
 from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import locale_of
@@ -212,9 +213,15 @@ def _failure(file: Accepted, error: HeadwaterError) -> Finding:
     """Tell of a file that does not run; the place is in the message of the error."""
     name = f"{file.migration.version}.sql"
     line, column, message = _placed(error.message, name)
-    return replace(
-        FAILS.finding(file=name, line=line or 1, column=column or 1, message=message),
-        measured=error.detail,
+    # The line and the caret, which stand indented in the detail, are drawn by whoever shows it.
+    facts = [each for each in error.detail.splitlines() if not each.startswith("  ")]
+    return FAILS.finding(
+        file=name,
+        line=line or 1,
+        column=column or 1,
+        source=line_at(file.script.text, line or 1),
+        message=message,
+        measured="\n".join(facts),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from headwater import amounts
 from headwater.checks.rules import BY_ID
 from headwater.checks.rules.rule import Claim
+from headwater.checks.rules.traced import WORK_AFTER_LOCK
 from headwater.model import Finding, Layer, LockMode, Severity
 from headwater.verdicts import Effect, Traced, TracedStatement, Weight, Weights
 
@@ -52,9 +53,10 @@ def _weighed(finding: Finding, traces: Sequence[Traced], weights: Weights) -> Fi
     weight = weights.tables.get(finding.relation)
     if weight is None:
         return _measuring(finding, f"the size of {finding.relation} is not known")
-    words = [_work(finding.relation, effect, weight)] if effect.works else []
-    words += _traffic(finding.relation, effect, weight, weights)
-    finding = _measuring(finding, *words)
+    if effect.works and finding.rule != WORK_AFTER_LOCK.id:
+        # It says again what was measured, and how much that is.
+        finding = replace(finding, measured=_work(finding.relation, effect, weight))
+    finding = _measuring(finding, *_traffic(finding.relation, effect, weight, weights))
     return replace(finding, severity=_severity(finding, effect, weight))
 
 
@@ -115,9 +117,9 @@ def _severity(finding: Finding, effect: Effect, weight: Weight) -> Severity:
 def _work(relation: str, effect: Effect, weight: Weight) -> str:
     """Say what is done to how much, for how long, and who waits."""
     read = weight.bytes if effect.rewrite else weight.heap_bytes
-    unsure = " (never analysed)" if weight.estimated else ""
+    rows = "never analysed" if weight.estimated else amounts.in_rows(weight.rows)
     parts = [
-        f"{_doing(effect)} {relation}: {amounts.in_rows(weight.rows)}{unsure}",
+        f"{_doing(effect)} {relation}: {rows}",
         amounts.in_bytes(read),
     ]
     if seconds := weight.seconds(effect):

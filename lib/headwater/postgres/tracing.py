@@ -185,7 +185,7 @@ class _Run:
 
     def _statement(self, number: int, statement: Statement) -> TracedStatement:
         told = TracedStatement(
-            number=number, line=statement.line, text=statement.text.partition("\n")[0]
+            number=number, line=statement.line, text=_on_one_line(statement.text)
         )
         if beyond := reaches_beyond(statement):
             return replace(
@@ -363,6 +363,15 @@ class _Run:
             for oid, each in self.now.items()
             if targets.name(each.schema, each.bare_name)
         }
+
+
+_LONGEST = 200
+
+
+def _on_one_line(text: str) -> str:
+    """Give a statement as one line: that of its first words alone may not say what it does."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
 
 
 # --- what was measured, by relation -----------------------------------------------------------

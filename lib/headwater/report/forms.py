@@ -100,8 +100,14 @@ def finding_lines(finding: Finding) -> Iterator[Line]:
         yield Line(f"      {text}")
         if finding.column and "\n" not in finding.source:
             yield Line(f"      {caret(text, column)}")
-    yield from _below(finding.hint, "dim")
+    yield from _below(_advice(finding), "cyan" if finding.page else "dim")
     yield from _below(f"see {finding.page}" if finding.page else "", "dim")
+
+
+def _advice(finding: Finding) -> str:
+    """Give what to do; the safe form that a rule knows is told as that."""
+    is_command = finding.hint.startswith(("invoke ", "git "))
+    return f"instead: {finding.hint}" if finding.page and not is_command else finding.hint
 
 
 def _below(text: str, style: str = "") -> Iterator[Line]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from headwater.model import Finding, Severity, plural
+from headwater.model import Finding, Layer, Severity, plural
 from headwater.report.changes import change_json, describe
 from headwater.report.forms import Json, Line, finding_json, finding_lines
 from headwater.report.traced import QUIET, is_quiet, traced_json, traced_lines, weights_json
@@ -18,6 +18,11 @@ def linted_lines(outcome: Linted) -> Iterator[Line]:
         yield from finding_lines(finding)
     yield from (Line(f"note: {note}", "yellow", hang=2) for note in outcome.notes)
     yield Line(summed(outcome), "bold" if outcome.findings else "green", hang=2)
+    if any(finding.layer is not Layer.TEXT for finding in outcome.findings) and outcome.traces:
+        yield Line(_NEXT, "dim", hang=2)
+
+
+_NEXT = "invoke lint --fix writes safe steps, --live asks the rows; or allow RULE because REASON"
 
 
 def _trace_lines(outcome: Linted) -> Iterator[Line]:
@@ -36,7 +41,7 @@ def summed(outcome: Linted) -> str:
     """Give the sum in one sentence: `3 findings in 2 files: 1 error, 2 warnings`."""
     files = plural(outcome.files, "file")
     if not outcome.findings:
-        return f"nothing found in {files}"
+        return f"nothing found in {files}" if outcome.files else "nothing to lint: no file counts"
     found = plural(len(outcome.findings), "finding")
     return f"{found} in {files}: {by_severity(outcome.findings)}"
 
@@ -82,7 +87,9 @@ def fixed_lines(outcome: Fixed) -> Iterator[Line]:
     for finding in outcome.fixes.left:
         yield from finding_lines(finding)
     if not outcome.fixes.changes:
-        yield Line("nothing to fix", "green")
+        yield Line(
+            "nothing that can be done in steps; invoke lint says what else there is", "green"
+        )
         return
     if outcome.proof and not outcome.written:
         yield Line(f"nothing was written: {outcome.proof.summary}", "bold red")
@@ -92,7 +99,10 @@ def fixed_lines(outcome: Fixed) -> Iterator[Line]:
         return
     yield from (Line(f"  rewritten  {file.name}") for file in outcome.fixes.replaced)
     yield from (Line(f"  new        {file.name}") for file in outcome.fixes.added)
-    yield Line("two rebuilds give the same schema: read the files, and commit them", "green")
+    yield Line("two rebuilds give the same schema; read the files", "green")
+    yield Line(
+        "then: invoke lint --live, and invoke migration.lock where there is such a file", "cyan"
+    )
 
 
 def fixed_json(outcome: Fixed) -> Json:

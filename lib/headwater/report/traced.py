@@ -143,7 +143,8 @@ def heavy(effect: Effect, weight: Weight | None) -> tuple[str, ...]:
     """Say how much there is of a relation, and how long its work takes; nothing if unknown."""
     if weight is None:
         return ()
-    size = f"{in_rows(weight.rows)}, {in_bytes(weight.bytes)}"
+    rows = "never analysed" if weight.estimated else in_rows(weight.rows)
+    size = f"{rows}, {in_bytes(weight.bytes)}"
     seconds = weight.seconds(effect)
     return (f"{size}, {in_time(seconds)}" if seconds else size,)
 

@@ -45,7 +45,7 @@ LOCK_ELSEWHERE = Rule(
     severity=Severity.WARNING,
     layer=Layer.TRACE,
     why="A table that the statement is not about is blocked as well.",
-    instead="one such statement a migration, so that no two tables are blocked at once for long",
+    instead="a migration of its own, at a quiet time: it waits for all who use those tables",
     setup="alter table app.t add constraint f foreign key (u_id) references app.u not valid;\n",
     bad="alter table app.t drop constraint f;",
     good="alter table app.t alter column u_id set statistics 100;",
@@ -91,7 +91,7 @@ FAILS = Rule(
     severity=Severity.ERROR,
     layer=Layer.TRACE,
     why="The file fails on a database that the files before it have built.",
-    instead="mend it; invoke migrate would fail as well",
+    instead="mend the file: invoke migrate would stop at the same place",
     bad="alter table app.t drop column not_there;",
     good="alter table app.t add column there text;",
 )
