@@ -156,7 +156,7 @@ def test_an_allow_of_the_live_layer_is_idle_only_where_the_rows_were_asked(
 def test_files_that_migrate_refuses_are_not_run(project: Project) -> None:
     linted = project.lint({FILE: "create tabel app.n ();\n", NEXT: "drop table app.u;\n"})
     assert told(linted) == [("syntax", "text", 1), ("ban-drop-table", "text", 1)]
-    assert linted.notes == ("nothing was run: that needs files that migrate does not refuse",)
+    assert linted.notes == ("nothing was run: first mend what migrate refuses",)
     assert linted.traces == ()
 
 

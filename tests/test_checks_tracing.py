@@ -240,3 +240,46 @@ def test_nothing_is_left_behind(place: Target, tmp_path: Path) -> None:
     run(place, tmp_path, "alter table app.t add column n int;\n")
     schemas = query(place, "select from pg_namespace where nspname in ('app', 'headwater_trace')")
     assert schemas == []
+
+
+def test_set_local_never_lets_another_table_be_measured(place: Target, tmp_path: Path) -> None:
+    # Without its transaction the second statement would find public.t, which is nobody's.
+    setup = "create table public.t (a int);\n"
+    text = "set local search_path = app;\nalter table t alter column a type bigint;\n"
+    found = run(place, tmp_path, text, setup=setup)
+    assert [
+        effect.relation for s in found.tracing.traces[0].statements for effect in s.effects
+    ] == ["app.t"]
+
+
+def test_what_the_next_file_finishes_is_not_left_unfinished(place: Target, tmp_path: Path) -> None:
+    files = {
+        f"{BEFORE}.sql": EXAMPLE_SCHEMA,
+        "20240201_a.sql": "alter table app.t add constraint c check (a > 0) not valid;\n"
+        "alter table app.t add constraint d check (b > 0) not valid;\n",
+        "20240202_b.sql": "alter table app.t validate constraint c;\n",
+    }
+    write_files(tmp_path, files)
+    folder = read_folder(tmp_path)
+    accepted = files_of(folder, "20240201_a", "20240202_b")
+    tracing = trace_files(place, folder, settings_for(tmp_path), before=[BEFORE], files=accepted)
+    assert [traced.unfinished for traced in tracing.traces] == [("constraint d on app.t",), ()]
+
+
+def test_the_facts_of_earlier_files_stay_when_the_last_one_fails_statement_by_statement(
+    place: Target, tmp_path: Path
+) -> None:
+    files = {
+        f"{BEFORE}.sql": EXAMPLE_SCHEMA,
+        "20240201_a.sql": "alter table app.t enable row level security;\n",
+        # What a COMMIT ends, no trace can run in a transaction of its own.
+        "20240202_b.sql": "create role headwater_of_a_file;\ngrant select on app.t to "
+        "headwater_of_a_file;\ndrop owned by headwater_of_a_file;\n"
+        "drop role headwater_of_a_file;\n",
+    }
+    write_files(tmp_path, files)
+    folder = read_folder(tmp_path)
+    accepted = files_of(folder, "20240201_a", "20240202_b")
+    tracing = trace_files(place, folder, settings_for(tmp_path), before=[BEFORE], files=accepted)
+    assert tracing.traces[1].error
+    assert [one.fact.rule for one in tracing.facts[0]] == ["rls-without-policy"]

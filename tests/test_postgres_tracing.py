@@ -410,3 +410,15 @@ def test_a_file_that_needs_its_one_transaction_fails_statement_by_statement(
 def test_a_file_that_ends_its_session_is_told_as_failing(copy: Target, settings: Settings) -> None:
     text = "select pg_terminate_backend(pg_backend_pid());"
     assert "terminating connection" in trace(copy, accepted(text), settings, together=False).error
+
+
+def test_a_name_that_two_schemas_have_is_the_one_that_the_file_finds(
+    copy: Target, settings: Settings
+) -> None:
+    query(copy, "create schema other; create table other.t (a int references app.u)")
+    text = "set search_path = other, app;\nalter table t drop constraint t_a_fkey;\n"
+    effects = traced(copy, settings, text).statements[1].effects
+    assert [(each.relation, each.target) for each in effects] == [
+        ("app.u", False),
+        ("other.t", True),
+    ]

@@ -55,7 +55,7 @@ def test_only_what_is_named_counts(capsys: Captured) -> None:
     assert printed == "nothing found in 1 file\n"
     printed = run(capsys, "20260303_c.sql", "20260302_b.sql", code=1)
     assert places(printed) == ["migrations/20260302_b.sql"]
-    assert printed.endswith("1 finding in 2 files\n")
+    assert printed.endswith("1 finding in 2 files: 1 error\n")
 
 
 def test_what_undoes_a_migration_and_checks_are_linted_when_they_are_named(
@@ -105,7 +105,7 @@ def test_files_of_several_folders_are_judged_in_each(project: Path, capsys: Capt
 
 
 def test_without_files_there_is_nothing_to_find(capsys: Captured) -> None:
-    assert run(capsys, code=0) == "nothing found in 0 files\n"
+    assert run(capsys, code=0) == "nothing to lint: no file counts\n"
 
 
 @pytest.mark.parametrize("name", ["", "20260309_gone.sql", "notes.txt", "checks"])

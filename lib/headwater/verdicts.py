@@ -280,6 +280,8 @@ class Traced:
     transactional: bool
     statements: tuple[TracedStatement, ...] = ()
     unfinished: tuple[str, ...] = ()
+    unfinished_then: tuple[str, ...] = ()
+    """All that is unfinished behind the file, whoever left it so."""
     changes: tuple[Change, ...] = ()
     """What the file did to the schema."""
     notes: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from headwater.checks.rules import BY_ID, UNUSED_ALLOW
 from headwater.files.accepted import Accepted
 from headwater.files.directives import allowed_rules
 from headwater.files.grammar import Script, Statement
-from headwater.files.text import line_at, place
+from headwater.files.text import line_at
 from headwater.model import Finding
 
 
@@ -36,7 +36,7 @@ def allowances(script: Script) -> tuple[Allowance, ...]:
         statement = _next_statement(script, comment.start)
         if not rules or statement is None:
             continue
-        begin, end = place(script.text, statement.start), place(script.text, statement.end)
+        begin, end = script.places.of(statement.start), script.places.of(statement.end)
         found += [Allowance(rule=rule, line=comment.line, begin=begin, end=end) for rule in rules]
     return tuple(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater.checks.tracing import trace_files
+from headwater.errors import HeadwaterError
 from headwater.model import Migrated, MigrationFolder, Notify, Target, ignore
 from headwater.postgres.run import accept
 from headwater.postgres.weighing import weights_of
@@ -30,10 +31,16 @@ def foresee(
     tracing = trace_files(
         target, folder, settings, before=before, files=accept(steps), notify=notify
     )
+    weights, unknown = None, list[str]()
+    try:
+        weights = weights_of(target, settings) if tracing.traces else None
+    except HeadwaterError as error:
+        unknown.append(f"the sizes of the tables are not known: {error.message}")
+    lost = dict.fromkeys(note for traced in tracing.traces for note in traced.notes)
     failing = tuple(f"{each.file}:{each.line}: {each.message}" for each in tracing.failures)
     return Foreseen(
         migrated=dry_run,
         traces=tracing.traces,
-        weights=weights_of(target, settings),
-        notes=(*tracing.notes, *failing),
+        weights=weights,
+        notes=(*tracing.notes, *lost, *failing, *unknown),
     )

@@ -98,7 +98,7 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     findings = [*_layered(texts, tracing), *tracing.failures]
     notes = [*texts.notes, *tracing.notes, *_lost(tracing)]
     # An allowance is unused only where all of its layer was looked at.
-    asked = set() if tracing.failures or tracing.notes else {Layer.TRACE, Layer.CATALOGUE}
+    asked = {Layer.TRACE, Layer.CATALOGUE} if tracing.is_whole else set()
     if live:
         seen = look_at_live(target, texts.accepted, settings, notify=notify)
         weights = weights or seen.weights

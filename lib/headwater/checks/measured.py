@@ -24,7 +24,6 @@ from headwater.checks.rules.traced import (
 from headwater.checks.tracing import Found
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
-from headwater.files.text import line_at, place
 from headwater.model import Finding, Layer, LockMode, Severity
 from headwater.verdicts import Effect, Traced, TracedStatement
 
@@ -136,7 +135,7 @@ def _shows(claim: Claim, effect: Effect) -> bool:
 def _statement_of(finding: Finding, file: Accepted, traced: Traced) -> TracedStatement | None:
     at = (finding.line, finding.column)
     for statement, ran in zip(file.script.statements, traced.statements, strict=False):
-        if (statement.line, statement.column) <= at < place(file.script.text, statement.end):
+        if (statement.line, statement.column) <= at < file.script.places.of(statement.end):
             return ran
     return None
 
@@ -196,7 +195,7 @@ _SAID_BY_THE_TEXT = {
 
 def _is_at(finding: Finding, statement: Statement, file: Accepted) -> bool:
     begin = (statement.line, statement.column)
-    return begin <= (finding.line, finding.column) < place(file.script.text, statement.end)
+    return begin <= (finding.line, finding.column) < file.script.places.of(statement.end)
 
 
 class _Teller:
@@ -215,13 +214,13 @@ class _Teller:
         severity: Severity | None = None,
     ) -> Finding:
         """Give a finding of a rule at the statement."""
-        text = self.file.script.text
+        places = self.file.script.places
         return rule.finding(
             file=f"{self.file.migration.version}.sql",
             line=self.statement.line,
             column=self.statement.column,
-            end=place(text, self.statement.start + len(self.statement.text)),
-            source=line_at(text, self.statement.line),
+            end=places.of(self.statement.start + len(self.statement.text)),
+            source=places.line(self.statement.line),
             message=message,
             measured=measured,
             relation=relation,
@@ -276,7 +275,7 @@ def _held(ran: TracedStatement, teller: _Teller) -> Iterator[Finding]:
     yield teller.finding(
         WORK_AFTER_LOCK,
         measured=f"{in_words(doing).partition(':')[0]}, while still locked: {waiting}",
-        relation=held[0].relation,
+        relation=doing.relation,
     )
 
 

@@ -16,12 +16,12 @@ from headwater.checks.rules.traced import FAILS
 from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import HeadwaterError, TargetError
 from headwater.files.accepted import Accepted
+from headwater.files.grammar import Statement
 from headwater.files.serverwide import escaping
 from headwater.files.text import line_at
 from headwater.model import Finding, MigrationFolder, Notify, Said, Target, ignore
 from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import locale_of
-from headwater.postgres.pooler import require_own_session
 from headwater.postgres.tracing import trace
 from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot
@@ -50,6 +50,12 @@ class Tracing:
     failures: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def is_whole(self) -> bool:
+        """Say whether everything was run, and every signal seen."""
+        lost = any(traced.notes or traced.error for traced in self.traces)
+        return not (self.failures or self.notes or lost)
+
 
 def trace_files(  # noqa: PLR0913 - each is named by its caller
     target: Target,
@@ -66,7 +72,6 @@ def trace_files(  # noqa: PLR0913 - each is named by its caller
     so. A file that fails ends the trace: what is behind it was written to follow it.
     """
     with connect(target, purpose="lint") as connection:
-        require_own_session(connection, target)
         version = connection.info.server_version // 1_00_00
         place = scratch_server(connection, target, settings, notify)
         if isinstance(place, str):
@@ -94,18 +99,26 @@ class _Tracer:
     def tracing(self) -> Tracing:
         """Run each file whole, then statement by statement."""
         snapshots, end = self._run_whole()
-        traces, found, end_facts = list[Traced](), list[tuple[Found, ...]](), frozenset[Fact]()
+        traces, found = list[Traced](), list[tuple[Found, ...]]()
+        end_facts: frozenset[Fact] | None = None
         for number, file in enumerate(self.files[: len(snapshots)]):
-            traced, facts, end_facts = self._trace(number, file)
+            traced, facts, after = self._trace(number, file)
             found.append(facts)
+            end_facts = after if after is not None else end_facts
             if number + 1 < len(snapshots):
                 changes = compare(
                     snapshots[number], snapshots[number + 1], schemas=self.settings.schemas
                 )
                 traced = replace(traced, changes=changes)
             traces.append(traced)
+        if traces and not traces[-1].error:
+            left = set(traces[-1].unfinished_then)
+            traces = [_lasting(traced, left) for traced in traces]
         # What a later file of the same run mends is nobody's trouble: NOT VALID, then VALIDATE.
-        lasting = (tuple(one for one in each if one.fact in end_facts) for each in found)
+        lasting = (
+            tuple(one for one in each if end_facts is None or one.fact in end_facts)
+            for each in found
+        )
         return replace(end, traces=tuple(traces), facts=tuple(lasting))
 
     def _versions(self, count: int) -> list[str]:
@@ -146,18 +159,19 @@ class _Tracer:
 
     def _trace(
         self, number: int, file: Accepted
-    ) -> tuple[Traced, tuple[Found, ...], frozenset[Fact]]:
+    ) -> tuple[Traced, tuple[Found, ...], frozenset[Fact] | None]:
         """Trace a file: every statement in a transaction of its own, else all in one.
 
-        Gives what was measured, what is questionable since then, and all that is so behind it.
+        Gives what was measured, what is questionable since then, and all that is so behind it (None
+        when the file did not come so far).
         """
         with self.shop.build(self._versions(number)) as built:
-            for together in (False, True):
+            for together in (True,) if _needs_its_transaction(file) else (False, True):
                 traced, facts = self._on_a_copy(built, file, together=together)
                 if not traced.error or not file.migration.transactional:
                     break
             if facts is None:
-                return traced, (), frozenset()
+                return traced, (), None
             makers = _makers(traced, new_facts(*facts))
             if any(len(numbers) > 1 for numbers in makers.values()):
                 makers = self._exactly(built, file, makers, together=together)
@@ -200,11 +214,42 @@ class _Tracer:
         return {fact: [since.get(fact, numbers[-1])] for fact, numbers in makers.items()}
 
 
+def _lasting(traced: Traced, left: set[str]) -> Traced:
+    """Tell what a file left unfinished only where the last one of the run has not finished it."""
+    return replace(traced, unfinished=tuple(name for name in traced.unfinished if name in left))
+
+
+def _needs_its_transaction(file: Accepted) -> bool:
+    """Say whether a statement means another thing in a transaction of its own.
+
+    SET LOCAL search_path would be gone by the next one, which would then find another table.
+    """
+    return file.migration.transactional and any(
+        _is_for_the_transaction(statement) for statement in file.script.statements
+    )
+
+
+def _is_for_the_transaction(statement: Statement) -> bool:
+    text = statement.text.lower()
+    match statement.kind:
+        case "constraints_set_stmt":
+            return True
+        case "variable_set_stmt":
+            # How long somebody waits changes nothing of what is done.
+            return bool(statement.node.is_local) and not statement.node.name.endswith("_timeout")
+        case "create_stmt" | "create_table_as_stmt":
+            return "on commit" in text
+        case "select_stmt":
+            return "set_config" in text and "true" in text
+        case _:
+            return False
+
+
 def _makers(traced: Traced, facts: Sequence[Fact]) -> dict[Fact, Sequence[int]]:
     """Give the numbers of the statements that may have made each fact, by what they made."""
     return {
         fact: [ran.number for ran in traced.statements if not set(fact.names).isdisjoint(ran.made)]
-        or [ran.number for ran in traced.statements[-1:]]
+        or [ran.number for ran in traced.statements]
         for fact in facts
     }
 

@@ -53,7 +53,9 @@ def _weighed(finding: Finding, traces: Sequence[Traced], weights: Weights) -> Fi
     weight = weights.tables.get(finding.relation)
     if weight is None:
         return _measuring(finding, f"the size of {finding.relation} is not known")
-    if effect.works and finding.rule != WORK_AFTER_LOCK.id:
+    if effect.works and finding.rule == WORK_AFTER_LOCK.id:
+        finding = _measuring(finding, _work(finding.relation, effect, weight))
+    elif effect.works:
         # It says again what was measured, and how much that is.
         finding = replace(finding, measured=_work(finding.relation, effect, weight))
     finding = _measuring(finding, *_traffic(finding.relation, effect, weight, weights))
@@ -88,9 +90,13 @@ def _traced_effect(
 
     A lock that an earlier statement of the same transaction took is held meanwhile.
     """
-    found = next((e for e in before[-1].effects if e.relation == finding.relation), None)
+    ran = before[-1]
+    found = next((e for e in _at(finding, ran) if e.relation == finding.relation), None)
     if found is None or not traced.transactional:
         return found
+    if finding.rule == WORK_AFTER_LOCK.id:
+        # Whoever waits, waits for what is held, and not for this statement's own lock.
+        return replace(found, lock=max((h.mode for h in ran.held), key=lambda m: m.rank))
     locks = [
         effect.lock
         for statement in before
@@ -98,6 +104,15 @@ def _traced_effect(
         if effect.relation == finding.relation and effect.lock
     ]
     return replace(found, lock=max(locks, key=lambda lock: lock.rank, default=None))
+
+
+def _at(finding: Finding, ran: TracedStatement) -> Sequence[Effect]:
+    """Give the effects of the action of an ALTER TABLE that a finding is about; else all."""
+    at = (finding.line, finding.column)
+    for action in ran.actions:
+        if action.begin <= at < action.end:
+            return action.effects
+    return ran.effects
 
 
 def _blocks(lock: LockMode | None) -> bool:

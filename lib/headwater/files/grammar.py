@@ -131,6 +131,11 @@ class Script:
         return _scan(self.text)
 
     @cached_property
+    def places(self) -> Places:
+        """Give the lines and columns of positions."""
+        return Places(self.text)
+
+    @cached_property
     def invisible(self) -> tuple[tuple[int, str], ...]:
         """Every invisible character inside an unquoted name, as position and what it is.
 

@@ -49,7 +49,8 @@ SELECT pg_catalog.format('constraint %I on %I.%I', o.conname, n.nspname, c.relna
   FROM pg_catalog.pg_constraint o
   JOIN pg_catalog.pg_class c ON c.oid = o.conrelid
   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE NOT o.convalidated AND o.conparentid = 0
+ WHERE NOT o.convalidated AND o.conparentid = 0 AND o.conislocal
+   AND coalesce((pg_catalog.to_jsonb(o) ->> 'conenforced')::boolean, true)
 UNION ALL
 SELECT pg_catalog.format('index %I.%I', n.nspname, c.relname)
   FROM pg_catalog.pg_index i

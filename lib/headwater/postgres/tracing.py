@@ -29,7 +29,6 @@ from headwater.files.grammar import Statement
 from headwater.files.refusals import needs_no_transaction
 from headwater.files.serverwide import reaches_beyond
 from headwater.files.targets import Targets, targets_of
-from headwater.files.text import place
 from headwater.model import LockMode, TableLock, Target
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.probe import (
@@ -43,7 +42,7 @@ from headwater.postgres.probe import (
     session_settings,
     unfinished,
 )
-from headwater.postgres.translate import facts, place_of_error
+from headwater.postgres.translate import facts, place_of_error, translated
 from headwater.settings import Settings
 from headwater.verdicts import Effect, Gone, Traced, TracedAction, TracedStatement
 
@@ -140,12 +139,13 @@ class _Run:
 
     def traced(self) -> Traced:
         """Run every statement, and give what was seen up to an error."""
-        self.look(0, self.connection)
-        self.triggers = install(self.connection)
-        self.now = relations(self.connection)
-        self.old = {oid: each for oid, each in self.now.items() if not self._is_history(each)}
-        self.settings = session_settings(self.connection)
-        before = unfinished(self.connection)
+        with translated("preparing the trace"):
+            self.look(0, self.connection)
+            self.triggers = install(self.connection)
+            self.now = relations(self.connection)
+            self.old = {oid: each for oid, each in self.now.items() if not self._is_history(each)}
+            self.settings = session_settings(self.connection)
+            before = unfinished(self.connection)
         traced = list[TracedStatement]()
         error = ""
         if self.together:
@@ -164,6 +164,7 @@ class _Run:
             transactional=self.file.migration.transactional,
             statements=tuple(traced),
             unfinished=tuple(name for name in left if name not in before),
+            unfinished_then=left,
             notes=() if self.triggers else (NO_TRIGGERS,),
             error=error,
         )
@@ -223,16 +224,30 @@ class _Run:
             self.known = 0
         # Where nothing was there before the file, nobody waits: only the triggers tell anything.
         new = self.triggers and not self.old
-        actions = () if new else self._actions(statement)
+        targets = self._targets(statement)
+        actions = () if new else self._actions(statement, targets)
         before = {} if new else counts(self.connection)
         with self._sparing_scans() if statement.kind in _PLANNED else nullcontext():
             self.connection.execute(statement.text.encode())
         seen = only_notes(self.connection) if new else probe(self.connection)
         if not self.together:
             self.connection.execute("COMMIT")
-        return replace(self._judged(told, statement, before, seen), actions=actions)
+        judged = self._judged(told, statement, targets, before, seen)
+        return replace(judged, actions=actions)
 
-    def _actions(self, statement: Statement) -> tuple[TracedAction, ...]:
+    def _targets(self, statement: Statement) -> Targets:
+        """Give what a statement is about; a name without a schema is looked up as it would be."""
+        targets = targets_of(statement)
+        bare = [name for schema, name in targets.names if not schema]
+        if not bare:
+            return targets
+        look_up = "SELECT pg_catalog.to_regclass(pg_catalog.quote_ident(%s))::pg_catalog.oid"
+        rows = [self.connection.execute(look_up, (name,)).fetchone() for name in bare]
+        found = [self.now[row[0]] for row in rows if row and row[0] in self.now]
+        names = {(each.schema, each.bare_name) for each in found}
+        return replace(targets, names=frozenset(name for name in targets.names if name[0]) | names)
+
+    def _actions(self, statement: Statement, targets: Targets) -> tuple[TracedAction, ...]:
         """Measure the actions of an ALTER TABLE one by one, and take them back.
 
         PostgreSQL does them at once: that one of them rewrites the table says nothing of another.
@@ -249,12 +264,12 @@ class _Run:
                 before = counts(self.connection)
                 self.connection.execute(action.text.encode())
                 seen = probe(self.connection)
-                measured = self._measured(statement, now, before, seen, seen.notes[known:])
+                measured = self._measured(statement, targets, now, before, seen, seen.notes[known:])
                 known, now = len(seen.notes), seen.relations
                 done.append(
                     TracedAction(
-                        begin=place(script.text, action.start),
-                        end=place(script.text, action.end),
+                        begin=script.places.of(action.start),
+                        end=script.places.of(action.end),
                         effects=tuple(measured.effects()),
                     )
                 )
@@ -279,12 +294,13 @@ class _Run:
         self,
         told: TracedStatement,
         statement: Statement,
+        targets: Targets,
         before: Mapping[int, Counts],
         seen: Probe,
     ) -> TracedStatement:
         notes = seen.notes[self.known :]
         self.known = len(seen.notes) if self.together else 0
-        measured = self._measured(statement, self.now, before, seen, notes)
+        measured = self._measured(statement, targets, self.now, before, seen, notes)
         effects = tuple(measured.effects())
         held = self._held_by_others(effects, measured)
         self.now = seen.relations
@@ -297,9 +313,10 @@ class _Run:
             held=held,
         )
 
-    def _measured(
+    def _measured(  # noqa: PLR0913, PLR0917 - all that was seen
         self,
         statement: Statement,
+        targets: Targets,
         relations: Mapping[int, Relation],
         before: Mapping[int, Counts],
         seen: Probe,
@@ -309,7 +326,7 @@ class _Run:
         none = Counts()
         return _Measured(
             statement=statement,
-            targets=targets_of(statement),
+            targets=targets,
             old=self.old,
             before=relations,
             seen=seen,
@@ -338,14 +355,20 @@ class _Run:
     # --- what no transaction can hold ---------------------------------------------------------
 
     def _outside(self, told: TracedStatement, statement: Statement) -> TracedStatement:
+        targets = self._targets(statement)
         self.connection.execute(statement.text.encode())
         after = relations(self.connection)
         measured = _Measured(
             statement=statement,
-            targets=targets_of(statement),
+            targets=targets,
             old=self.old,
             before=self.now,
-            seen=Probe(relations=after, locks=self._by_the_manual(statement), counts={}, notes=()),
+            seen=Probe(
+                relations=after,
+                locks=self._by_the_manual(statement, targets),
+                counts={},
+                notes=(),
+            ),
             counted={},
             notes=(),
             already={},
@@ -353,9 +376,8 @@ class _Run:
         self.now = after
         return replace(told, effects=tuple(measured.effects()))
 
-    def _by_the_manual(self, statement: Statement) -> dict[int, LockMode]:
+    def _by_the_manual(self, statement: Statement, targets: Targets) -> dict[int, LockMode]:
         """Give the lock of a statement that only the manual tells, on what it is about."""
-        targets = targets_of(statement)
         alone = _is_full_vacuum(statement) or statement.kind == "cluster_stmt"
         mode = LockMode.ACCESS_EXCLUSIVE if alone else LockMode.SHARE_UPDATE_EXCLUSIVE
         return {

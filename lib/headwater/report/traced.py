@@ -27,7 +27,7 @@ _LONG = 100
 
 def is_quiet(traced: Traced) -> bool:
     """Say whether there is nothing to tell: no lock, no drop, nothing unfinished, no failure."""
-    said = traced.unfinished or traced.error or traced.notes
+    said = traced.unfinished or traced.error
     return not said and all(map(_touches_nothing, traced.statements))
 
 
@@ -90,8 +90,6 @@ def _end_lines(traced: Traced) -> Iterator[Line]:
         yield _at(_STATEMENT, f"left unfinished: {name}", "yellow")
     if traced.error:
         yield _at(_STATEMENT, f"does not run: {' '.join(traced.error.split())}", "red")
-    for note in traced.notes:
-        yield _at(_STATEMENT, f"note: {note}", "dim")
 
 
 def _at(indent: int, text: str, style: str = "") -> Line:

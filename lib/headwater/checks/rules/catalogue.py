@@ -19,7 +19,7 @@ _KEYS: Final = (
         id="foreign-key-without-index",
         severity=Severity.WARNING,
         why="Each delete in the other table, and each change of its key, reads all of this one.",
-        instead="an index that begins with the columns of the key, made CONCURRENTLY in its own file",
+        instead="an index that begins with the columns of the key, CONCURRENTLY in its own file",
         bad=f"alter table app.t add constraint f {_TO_U} not valid;",
         good=(
             "-- headwater: no-transaction\n"
