@@ -353,11 +353,25 @@ def test_after_a_failure_all_is_as_before(tmp_path: Path, monkeypatch: pytest.Mo
     folder, fixes = written(tmp_path)
     more = FixedFile(name=f"{BASE}.sql", text="select 2;\n")
     both = replace(fixes, replaced=(*fixes.replaced, more))
-    (tmp_path / f".{BASE}.sql.new").mkdir()  # where the second one is to be written first
+    replace_in_place = Path.replace
+
+    def failing(beside: Path, path: Path) -> Path:
+        if path.name == f"{BASE}.sql":  # the second one
+            raise OSError(28, "No space left on device")
+        return replace_in_place(beside, path)
+
+    monkeypatch.setattr(Path, "replace", failing)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()}
-    with pytest.raises(FilesError, match="cannot be written; nothing was fixed"):
+    with pytest.raises(FilesError, match=f"{BASE}.sql cannot be written; nothing was fixed"):
         write_fixes(folder, both)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir() if p.is_file()} == before
+
+
+def test_what_a_killed_run_has_left_beside_a_file_stops_no_later_fix(tmp_path: Path) -> None:
+    folder, fixes = written(tmp_path)
+    (tmp_path / f".{ONE}.sql.new").write_text("half of it")
+    write_fixes(folder, fixes)
+    assert "not valid" in (tmp_path / f"{ONE}.sql").read_text()
 
 
 def test_line_ends_byte_order_mark_and_mode_stay(tmp_path: Path) -> None:

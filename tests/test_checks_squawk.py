@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -78,6 +79,54 @@ def test_a_file_that_squawk_cannot_read_is_a_note_and_hides_nothing_of_others() 
         assert "ban-drop-table" not in read.judged("0001_a.sql")
     assert "ban-drop-table" in read.judged("0002_b.sql")
     assert ("ban-drop-table", "0002_b.sql") in [(f.rule, f.file) for f in read.findings]
+
+
+# --- no answer --------------------------------------------------------------------------------
+
+
+def require_a_note(words: str) -> None:
+    """Lint a file that the own rules find something in, while squawk gives no answer."""
+    text = "vacuum full app.t;"
+    header = read_header(NO_TRANSACTION)
+    migration = Migration(version="0001_a", text=text, checksum="", directives=header)
+    read = text_findings([migration])
+    assert [note for note in read.notes if words in note] == list(read.notes)
+    assert len(read.notes) == 1
+    assert "ban-drop-table" not in read.judged("0001_a.sql")
+    assert "cluster-or-vacuum-full" in [finding.rule for finding in read.findings]
+
+
+def test_a_missing_or_full_folder_for_temporary_files_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(squawk, "_in_memory", lambda: str(tmp_path / "gone"))
+        require_a_note("squawk could not be run: [Errno 2]")
+
+    def full(*_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(squawk, "_write", full)
+    require_a_note("squawk could not be run: [Errno 28]")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "{}",
+        "[1]",
+        '[{"file": "0.sql", "rule_name": "ban-drop-table"}]',
+        '[{"file": "0.sql", "rule_name": "ban-drop-table", "line": "0", "column": 0}]',
+    ],
+)
+def test_an_answer_of_another_form_is_a_note(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str
+) -> None:
+    program = tmp_path / "squawk"
+    program.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(squawk, "_binary", lambda: program)
+    require_a_note("squawk could not be run: an unknown form of answer")
 
 
 # --- wrong answers ----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,36 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         write_statistics(tmp_path / "no" / "folder", WEIGHTS)
 
 
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.json"
+    path.write_text("older")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SettingsError, match="cannot be written") as caught:
+        write_statistics(path, WEIGHTS)
+    assert "No space left" in caught.value.detail
+    assert [(each.name, each.read_text()) for each in tmp_path.iterdir()] == [("s.json", "older")]
+
+
+def test_a_link_stays_one_and_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    link, file, pipe = (tmp_path / name for name in ("link", "s.json", "pipe"))
+    link.symlink_to(file)
+    write_statistics(link, WEIGHTS)
+    assert (link.is_symlink(), file.read_text()) == (True, statistics_text(WEIGHTS))
+    os.mkfifo(pipe)
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_statistics(pipe, WEIGHTS)
+        assert os.read(descriptor, 1 << 16).decode() == statistics_text(WEIGHTS)
+    finally:
+        os.close(descriptor)
+
+
 def given(**changes: Any) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(statistics_text(WEIGHTS))
     return content | changes
@@ -73,6 +104,10 @@ BAD = {
     json.dumps(given(counted_s=float("nan"))): "'counted_s' is no duration",
     json.dumps(given(tables={"kb.t": 3})): "the value of kb.t is no object",
     json.dumps(table(rows=-1)): "'rows' of kb.t is negative",
+    json.dumps(table(rows=2**63)): "'rows' of kb.t is larger than PostgreSQL counts",
+    json.dumps(table(rows=10**400)): "'rows' of kb.t is larger than PostgreSQL counts",
+    json.dumps(given(counted_s=10**400)): "'counted_s' is no duration",
+    json.dumps(given(counted_s=1e300)): "'counted_s' is no duration",
     json.dumps(table(rows=1.5)): "'rows' of kb.t is no whole number",
     json.dumps(table(heap_bytes=True)): "'heap_bytes' of kb.t is no whole number",
     json.dumps(table(index_bytes=None)): "'index_bytes' of kb.t is no whole number",

@@ -107,6 +107,8 @@ def test_vacuum_full_is_found_where_it_is_on() -> None:
     ]
     assert rules(f"{NO_TRANSACTION}vacuum full") == ["cluster-or-vacuum-full"]
     assert rules(f"{NO_TRANSACTION}vacuum (full false, analyze) app.t") == []
+    assert rules(f"{NO_TRANSACTION}vacuum (full 0) app.t") == []
+    assert rules(f"{NO_TRANSACTION}vacuum (full, full off) app.t") == []
 
 
 def test_a_constraint_that_is_validated_in_its_own_file_gains_nothing() -> None:

@@ -15,6 +15,7 @@ from headwater.files.grammar import (
     Ends,
     NotParsed,
     Statement,
+    option_is_on,
     parse,
     parse_block,
     quoted,
@@ -644,6 +645,27 @@ def test_names_are_quoted_where_they_need_it(name: str, sql: str) -> None:
 
 
 # --- the actions of an ALTER TABLE ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "on"),
+    [
+        ("full", True),
+        ("full true", True),
+        ("full 1", True),
+        ("full false", False),
+        ("full 'OFF'", False),
+        ("full 0", False),
+        ("full, full off", False),
+        ("full off, full", True),
+        ("analyze", None),
+    ],
+)
+def test_an_option_is_read_as_the_server_does(options: str, on: bool | None) -> None:
+    [statement] = parse(f"vacuum ({options}) app.t").statements
+    for default in (True, False):
+        expected = default if on is None else on
+        assert option_is_on(statement.node.options, "full", default=default) is expected
 
 
 def actions_of(text: str) -> list[str]:

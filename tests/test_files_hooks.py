@@ -103,16 +103,30 @@ def test_what_fails_stops_the_push(clone: Repository, failing: str, calls: int) 
     assert clone.git("ls-remote", "origin") != before
 
 
-def test_the_exit_code_of_the_hook_is_that_of_what_failed(clone: Repository) -> None:
+@pytest.mark.parametrize("failing", ["lint", "verify"])
+@pytest.mark.parametrize("based", [True, False])
+def test_the_hook_ends_as_what_failed_did_and_says_how_to_go_without_it(
+    clone: Repository, failing: str, based: bool
+) -> None:
     path = install(clone)
+    if not based:
+        clone.git("checkout", "--quiet", "--orphan", "other")
+        clone.git("remote", "remove", "origin")
     done = subprocess.run(
         [path, "origin", "url"],
         cwd=clone.root,
-        env=os.environ | {"CALLS": os.devnull, "FAILING": "lint"},
+        env=os.environ | {"CALLS": os.devnull, "FAILING": failing},
         stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         check=False,
     )
-    assert done.returncode == 3
+    *before, last = done.stderr.splitlines()
+    assert (done.returncode, len(before)) == (3, 0 if based else 1)
+    assert last == (
+        f"headwater: the push is stopped: {failing} found something above; "
+        "for once without the hook: git push --no-verify"
+    )
 
 
 def test_the_base_is_what_the_branch_follows_unless_that_is_its_own_copy(

@@ -213,6 +213,37 @@ def test_the_strongest_lock_of_several_statements_is_told_once() -> None:
     assert locks_of(scripts) == {Named("app", "t"): LockMode.ACCESS_EXCLUSIVE}
 
 
+# They let locks go before they end, or run in no transaction: docs/locks.md has measured them.
+ALONE = {
+    "vacuum app.t": {"t": "SHARE UPDATE EXCLUSIVE"},
+    "vacuum full app.t": {"t": "ACCESS EXCLUSIVE"},
+    "vacuum (full, analyze) app.t": {"t": "ACCESS EXCLUSIVE"},
+    "vacuum (full false) app.t": {"t": "SHARE UPDATE EXCLUSIVE"},
+    "vacuum (full 0) app.t": {"t": "SHARE UPDATE EXCLUSIVE"},
+    "create index concurrently on app.t (a)": {"t": "SHARE UPDATE EXCLUSIVE"},
+    "drop index concurrently app.i": {"i": "SHARE UPDATE EXCLUSIVE"},
+    "reindex table concurrently app.t": {"t": "SHARE UPDATE EXCLUSIVE"},
+    "reindex (concurrently) index app.i": {"i": "SHARE UPDATE EXCLUSIVE"},
+    "reindex (concurrently false) table app.t": {"t": "SHARE"},
+    "reindex (concurrently 0) index app.i": {"i": "ACCESS EXCLUSIVE"},
+    # The partition itself is taken for a moment at the end.
+    "alter table app.p detach partition app.p1 concurrently": {
+        "p": "SHARE UPDATE EXCLUSIVE",
+        "p1": "ACCESS EXCLUSIVE",
+    },
+    "alter table app.p detach partition app.p1 finalize": {
+        "p": "SHARE UPDATE EXCLUSIVE",
+        "p1": "ACCESS EXCLUSIVE",
+    },
+}
+
+
+@pytest.mark.parametrize("text", ALONE)
+def test_what_runs_alone_takes_the_locks_that_were_measured(text: str) -> None:
+    said = locks_of([parse(text)])
+    assert {named.name: mode.value for named, mode in said.items()} == ALONE[text]
+
+
 def test_a_name_of_with_is_no_table() -> None:
     script = parse("with t as (select 1) select * from t, app.t")
     assert set(locks_of([script])) == {Named("app", "t")}

@@ -333,6 +333,7 @@ def test_concurrently_has_its_lock_from_the_manual_and_its_work_measured(
         "drop index concurrently app.j;\n"
         "vacuum full app.t;\n"
         "vacuum app.t;\n"
+        "vacuum (full false) app.t;\n"
     )
     effects = [effect_on(each, "app.t") for each in traced(copy, settings, text).statements]
     assert [(each.lock, each.builds, each.rewrite) for each in effects] == [
@@ -340,6 +341,7 @@ def test_concurrently_has_its_lock_from_the_manual_and_its_work_measured(
         (SUX, ("app.j",), ""),
         (SUX, (), ""),
         (AX, ("app.i", "app.t_pkey"), "vacuum full"),
+        (SUX, (), ""),
         (SUX, (), ""),
     ]
 

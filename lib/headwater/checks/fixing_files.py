@@ -10,6 +10,7 @@ from pathlib import Path
 from headwater.errors import FilesError
 from headwater.files.read import read_regular_file
 from headwater.files.text import normalise
+from headwater.files.writing import replace_file
 from headwater.model import MigrationFolder
 from headwater.verdicts import Fixes
 
@@ -89,20 +90,5 @@ def _write_new(path: Path, raw: bytes, undo: list[Callable[[], object]]) -> None
 
 def _replace(path: Path, old: bytes, new: bytes, undo: list[Callable[[], object]]) -> None:
     """Put a new file in the place of an old one, in one step."""
-    _put(path, new)
-    undo.append(lambda: _put(path, old))
-
-
-def _put(path: Path, raw: bytes) -> None:
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123
-            file.write(raw)
-        beside.chmod(path.stat().st_mode & 0o7777)
-        beside.replace(path)
-    except FileExistsError:
-        raise
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    replace_file(path, new)
+    undo.append(lambda: replace_file(path, old))

@@ -107,38 +107,66 @@ def _ask(binary: Path, batch: Sequence[Read], *, transactional: bool) -> list[_H
     """Ask about a batch, in one process; give an answer for each file, or why there is none."""
     heard = [_Heard() for _ in batch]
     answers = dict[str, list[dict[str, Any]]]()
-    with tempfile.TemporaryDirectory(prefix="headwater-lint-", dir=_in_memory()) as folder:
-        for number, (file, answer) in enumerate(zip(batch, heard, strict=True)):
-            _write(folder, f"{number}.sql", file.sent)
-            answers[f"{number}.sql"] = answer.items
-            if file.ignores:
-                _write(folder, f"{number}.bare.sql", _IGNORE.sub("squawk ignore", file.sent))
-                answers[f"{number}.bare.sql"] = answer.bare
-        _write(
-            folder,
-            "squawk.toml",
-            f"assume_in_transaction = {str(transactional).lower()}\n"
-            f"included_rules = [{_RULES_ON}]\nexcluded_rules = [{_RULES_OFF}]\n",
-        )
-        try:
-            done = subprocess.run(
-                [binary, "-c", "squawk.toml", "--reporter", "json", *answers],
-                cwd=folder,
-                capture_output=True,
-                timeout=_TIMEOUT_S,
-                check=False,
+    try:
+        with tempfile.TemporaryDirectory(prefix="headwater-lint-", dir=_in_memory()) as folder:
+            for number, (file, answer) in enumerate(zip(batch, heard, strict=True)):
+                _write(folder, f"{number}.sql", file.sent)
+                answers[f"{number}.sql"] = answer.items
+                if file.ignores:
+                    _write(folder, f"{number}.bare.sql", _IGNORE.sub("squawk ignore", file.sent))
+                    answers[f"{number}.bare.sql"] = answer.bare
+            _write(
+                folder,
+                "squawk.toml",
+                f"assume_in_transaction = {str(transactional).lower()}\n"
+                f"included_rules = [{_RULES_ON}]\nexcluded_rules = [{_RULES_OFF}]\n",
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
+            done = _run(binary, folder, answers)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    items = _items_of(done)
+    if isinstance(items, str):
+        return items
+    for item in items:
+        answers.get(Path(item["file"]).name, []).append(item)
+    return heard
+
+
+def _run(binary: Path, folder: str, names: Iterable[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [binary, "-c", "squawk.toml", "--reporter", "json", *names],
+        cwd=folder,
+        capture_output=True,
+        timeout=_TIMEOUT_S,
+        check=False,
+    )
+
+
+def _items_of(done: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]] | str:
+    """Read what squawk answered, or say why it is no answer that is understood."""
     try:
         items = json.loads(done.stdout)
     except ValueError:
         return done.stderr.decode(errors="replace").strip().partition("\n")[0] or "no answer"
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(map(_is_known, items)):
         return "an unknown form of answer"
-    for item in items:
-        answers.get(Path(str(item.get("file"))).name, []).append(item)
-    return heard
+    return items
+
+
+_FORM = {
+    "file": str,
+    "rule_name": str,
+    "line": int,
+    "column": int,
+    "line_end": int,
+    "column_end": int,
+}
+
+
+def _is_known(item: object) -> bool:
+    return isinstance(item, dict) and all(
+        isinstance(item.get(name), kind) for name, kind in _FORM.items()
+    )
 
 
 def _in_memory() -> str | None:

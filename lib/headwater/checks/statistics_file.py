@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from headwater.errors import SettingsError
+from headwater.files.writing import replace_file
 from headwater.verdicts import Weight, Weights
 
 FORM = 1
 _MARK = "headwater_statistics"
 _HINT = "make it anew with access to the database: invoke lint.stats --output FILE"
+# PostgreSQL's bigint. (What is far beyond it cannot be shown as a number with a unit, either.)
+_MOST = 2**63 - 1
 _COUNTS = ("rows", "heap_bytes", "index_bytes", "writes")
 
 
@@ -34,9 +37,17 @@ def statistics_text(weights: Weights) -> str:
 
 
 def write_statistics(path: Path, weights: Weights) -> None:
-    """Write a file of statistics, over an older one. Raises SettingsError when it cannot be."""
+    """Write a file of statistics, over an older one, in one step.
+
+    What a link leads to is written, and what is no file (/dev/stdout) is written to. Raises
+    SettingsError when it cannot be.
+    """
+    content = statistics_text(weights).encode()
     try:
-        path.write_text(statistics_text(weights), encoding="utf-8")
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+        else:
+            replace_file(path.resolve(), content)
     except OSError as error:
         raise SettingsError(
             f"{path} cannot be written", detail=error.strerror or "", hint="name another file"
@@ -102,6 +113,8 @@ def _count(path: Path, given: Mapping[str, Any], word: str, *, where: str) -> in
         raise _wrong(path, f"{word!r}{where} is no whole number")
     if number < 0:
         raise _wrong(path, f"{word!r}{where} is negative")
+    if number > _MOST:
+        raise _wrong(path, f"{word!r}{where} is larger than PostgreSQL counts")
     return number
 
 
@@ -111,7 +124,7 @@ def _seconds(path: Path, given: object) -> float | None:
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise _wrong(path, "'counted_s' is no number")
     # (Python reads NaN and Infinity, which JSON does not have.)
-    if not 0 <= given < float("inf"):
+    if not 0 <= given <= _MOST:
         raise _wrong(path, "'counted_s' is no duration")
     return float(given)
 

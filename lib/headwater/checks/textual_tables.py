@@ -10,7 +10,7 @@ from headwater.checks.rules import own
 from headwater.checks.rules.chosen import ADDING_NOT_NULLABLE_FIELD, RENAMING_TABLE
 from headwater.checks.rules.rule import Rule
 from headwater.checks.text_file import TextFile, is_temporary, named, named_by
-from headwater.files.grammar import Statement, word_of
+from headwater.files.grammar import Statement, option_is_on, word_of
 from headwater.files.locks import Named
 from headwater.model import Finding
 
@@ -93,8 +93,7 @@ def _cluster(statement: Statement, file: TextFile) -> Iterator[Finding]:
 
 
 def _vacuum(statement: Statement, file: TextFile) -> Iterator[Finding]:
-    full = [one.def_elem for one in statement.node.options if one.def_elem.defname == "full"]
-    if not full or '"false"' in str(full[0].arg) or '"off"' in str(full[0].arg):
+    if not option_is_on(statement.node.options, "full", default=False):
         return
     tables = [named(one.vacuum_relation.relation) for one in statement.node.rels]
     if not tables:

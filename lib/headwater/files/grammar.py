@@ -400,6 +400,19 @@ def word_of(node: Any, field: str) -> str:
 _WORDS: dict[tuple[str, str], dict[int, str]] = {}
 
 
+def option_is_on(options: Any, name: str, *, default: bool) -> bool:
+    """Read a boolean option as PostgreSQL's defGetBoolean does: one without a value is true.
+
+    Of several by one name the last one counts.
+    """
+    values = [str(one.def_elem.arg) for one in options if one.def_elem.defname == name]
+    return not _OFF.search(values[-1]) if values else default
+
+
+# How a parse node spells off: the number 0 is an integer without a value.
+_OFF = re.compile(r'"(?:false|off)"|^integer \{\s*\}', re.IGNORECASE)
+
+
 def expression_text(node: Any) -> str:
     """Write an expression of a parse tree as SQL; names that need quotes have them.
 

@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 import sysconfig
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from headwater.errors import FilesError
 from headwater.files.git import hooks_of
+from headwater.files.writing import replace_file
 
 HOOK = "pre-push"
 # Where pre-commit puts a hook that it finds when it is installed; it goes on calling it.
@@ -48,6 +48,11 @@ headwater_before_push() (
     base=$follows
     if [ "${follows#*/}" = "$own" ]; then base=${main:-$follows}; fi
     base=${base:-$main}
+    stopped() {
+        echo "headwater: the push is stopped: $1 found something above;" \\
+            "for once without the hook: git push --no-verify" >&2
+        exit "$2"
+    }
     if ! cd -- "$1" 2>/dev/null || ! [ -f tasks.py ]; then
         echo "headwater: there is no tasks.py in $1 here: nothing is checked" >&2
         exit 0
@@ -59,12 +64,12 @@ headwater_before_push() (
         exit 2
     fi
     if [ -n "$base" ]; then
-        "$invoke" lint --base "$base" </dev/null || exit $?
+        "$invoke" lint --base "$base" </dev/null || stopped lint $?
     else
         echo "headwater: no base is known (git remote set-head origin --auto finds it)" >&2
-        "$invoke" lint </dev/null || exit $?
+        "$invoke" lint </dev/null || stopped lint $?
     fi
-    "$invoke" verify </dev/null
+    "$invoke" verify </dev/null || stopped verify $?
 )
 """
 
@@ -237,21 +242,12 @@ def _leave(path: Path, rest: bytes) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a hook in one step, so that a push meets all of it; whoever may read it may run it."""
-    beside = ""
+    """Write a hook in one step, so that a push meets all of it; everybody may run a new one."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = path.stat().st_mode & 0o777 if path.exists() else 0o755
-        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(beside).chmod(mode)
-        Path(beside).replace(path)
+        replace_file(path, content, mode=0o755)
     except OSError as error:
         raise FilesError(f"{path} cannot be written", detail=error.strerror or "") from error
-    finally:
-        with suppress(OSError):
-            Path(beside).unlink()
 
 
 def _note(others: bytes) -> str:

@@ -14,9 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -24,6 +22,7 @@ from pathlib import Path
 from headwater.errors import FilesError
 from headwater.files.read import read_regular_file
 from headwater.files.text import normalise
+from headwater.files.writing import replace_file
 from headwater.model import Finding, Migration, MigrationFolder
 
 LOCK = "migrations.lock"
@@ -112,33 +111,12 @@ def write_lock(folder: MigrationFolder) -> Locked:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    beside = ""
     try:
-        descriptor, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # What mkstemp makes is its owner's alone; git and others read this one.
-        Path(beside).chmod(_mode(path))
-        Path(beside).replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise FilesError(
             f"{path.name} cannot be written", detail=f"{path}: {error.strerror}"
         ) from error
-    finally:
-        with suppress(OSError):
-            Path(beside).unlink()
-
-
-def _mode(path: Path) -> int:
-    """Give the mode that a file has, or that a new one would get from the umask."""
-    try:
-        return path.stat().st_mode & 0o777
-    except OSError:
-        umask = os.umask(0o022)
-        os.umask(umask)
-        return 0o666 & ~umask
 
 
 # --- comparing --------------------------------------------------------------------------------

@@ -66,7 +66,6 @@ _MODES: dict[str, tuple[tuple[str, LockMode], ...]] = {
     "create_policy_stmt": (("table", _AX),),
     "create_trig_stmt": (("relation", _SRX),),
     "delete_stmt": (("relation", _RX),),
-    "index_stmt": (("relation", _S),),
     "insert_stmt": (("relation", _RX),),
     "merge_stmt": (("relation", _RX),),
     "rule_stmt": (("relation", _AX),),
@@ -139,6 +138,7 @@ def _enum(node: Any, field: str) -> str:
 _ALTER = {
     "AT_ValidateConstraint": _SUX,
     "AT_AttachPartition": _SUX,
+    "AT_DetachPartitionFinalize": _SUX,
     "AT_SetStatistics": _SUX,
     "AT_ClusterOn": _SUX,
     "AT_DropCluster": _SUX,
@@ -174,6 +174,8 @@ def _alter_table(node: Any) -> Iterator[tuple[Named, LockMode]]:
 
 def _mode_of_command(command: Any, definition: Any) -> LockMode:
     kind = _enum(command, "subtype")
+    if kind == "AT_DetachPartition":
+        return _SUX if definition.partition_cmd.concurrent else _AX
     if kind == "AT_AddConstraint" and _is_foreign_key(definition.constraint):
         return _SRX
     if kind in _OPTIONS:
@@ -216,7 +218,7 @@ def _drop(node: Any) -> Iterator[tuple[Named, LockMode]]:
             words = words[:-1]
         elif kind.removeprefix("OBJECT_") not in _RELATIONS:
             continue
-        yield from _of_words(words, _AX)
+        yield from _of_words(words, _SUX if node.concurrent else _AX)
 
 
 def _words(node: Any) -> list[str]:
@@ -261,13 +263,24 @@ def _refresh(node: Any) -> Iterator[tuple[Named, LockMode]]:
 
 
 def _reindex(node: Any) -> Iterator[tuple[Named, LockMode]]:
+    from headwater.files.grammar import option_is_on
+
     kind = _enum(node, "kind")
     if kind in ("REINDEX_OBJECT_TABLE", "REINDEX_OBJECT_INDEX"):
-        yield _named(node.relation), _S if kind.endswith("TABLE") else _AX
+        mode = _S if kind.endswith("TABLE") else _AX
+        concurrent = option_is_on(node.params, "concurrently", default=False)
+        yield _named(node.relation), _SUX if concurrent else mode
 
 
-def _analyze(node: Any) -> Iterator[tuple[Named, LockMode]]:
-    yield from ((_named(one.vacuum_relation.relation), _SUX) for one in node.rels)
+def _index(node: Any) -> Iterator[tuple[Named, LockMode]]:
+    yield _named(node.relation), _SUX if node.concurrent else _S
+
+
+def _vacuum_or_analyze(node: Any) -> Iterator[tuple[Named, LockMode]]:
+    from headwater.files.grammar import option_is_on
+
+    mode = _AX if option_is_on(node.options, "full", default=False) else _SUX
+    yield from ((_named(one.vacuum_relation.relation), mode) for one in node.rels)
 
 
 def _statistics(node: Any) -> Iterator[tuple[Named, LockMode]]:
@@ -295,9 +308,10 @@ _JUDGES = {
     "create_stats_stmt": _statistics,
     "create_stmt": _create_table,
     "drop_stmt": _drop,
+    "index_stmt": _index,
     "lock_stmt": _lock,
     "reindex_stmt": _reindex,
     "refresh_mat_view_stmt": _refresh,
     "rename_stmt": _rename,
-    "vacuum_stmt": _analyze,
+    "vacuum_stmt": _vacuum_or_analyze,
 }

@@ -20,6 +20,7 @@ from headwater.files.grammar import (
     Comment,
     Script,
     Statement,
+    option_is_on,
 )
 from headwater.files.parsing import parse_or_explain
 from headwater.files.sentences import read_sentences
@@ -282,7 +283,7 @@ def _discard(node: Any) -> str:
 
 
 def _reindex(node: Any) -> str:
-    if _option(node.params, "concurrently", default=False):
+    if option_is_on(node.params, "concurrently", default=False):
         return "REINDEX CONCURRENTLY"
     scope = _name_of(node, "kind")
     if scope in ("REINDEX_OBJECT_SCHEMA", "REINDEX_OBJECT_SYSTEM", "REINDEX_OBJECT_DATABASE"):
@@ -292,14 +293,14 @@ def _reindex(node: Any) -> str:
 
 def _create_subscription(node: Any) -> str:
     makes_slot = all(
-        _option(node.options, name, default=True) for name in ("connect", "create_slot")
+        option_is_on(node.options, name, default=True) for name in ("connect", "create_slot")
     )
     return "CREATE SUBSCRIPTION that makes a slot" if makes_slot else ""
 
 
 def _alter_subscription(node: Any) -> str:
     what = _name_of(node, "kind").removeprefix("ALTER_SUBSCRIPTION_").replace("_", " ")
-    refreshes = what.endswith("PUBLICATION") and _option(node.options, "refresh", default=True)
+    refreshes = what.endswith("PUBLICATION") and option_is_on(node.options, "refresh", default=True)
     return f"ALTER SUBSCRIPTION … {what}" if refreshes or what.startswith("REFRESH") else ""
 
 
@@ -327,18 +328,6 @@ _SOMETIMES_OUTSIDE: dict[str, Callable[[Any], str]] = {
     "alter_database_stmt": _alter_database,
     "alter_table_stmt": _alter_table,
 }
-
-
-def _option(options: Any, name: str, *, default: bool) -> bool:
-    """Read a boolean option as PostgreSQL's defGetBoolean does; one without a value is true."""
-    for option in options:
-        if option.def_elem.defname == name:
-            return not _OFF.search(str(option.def_elem.arg))
-    return default
-
-
-# How a parse node spells off: the number 0 is an integer without a value.
-_OFF = re.compile(r'"(?:false|off)"|^integer \{\s*\}', re.IGNORECASE)
 
 
 def _name_of(node: Any, enum_field: str) -> str:

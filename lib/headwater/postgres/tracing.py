@@ -25,7 +25,7 @@ from typing import Any, Final
 import psycopg
 
 from headwater.files.accepted import Accepted
-from headwater.files.grammar import Statement
+from headwater.files.grammar import Statement, option_is_on
 from headwater.files.refusals import needs_no_transaction
 from headwater.files.serverwide import reaches_beyond
 from headwater.files.targets import Targets, targets_of
@@ -525,8 +525,8 @@ class _Measured:
 
 
 def _is_full_vacuum(statement: Statement) -> bool:
-    return statement.kind == "vacuum_stmt" and any(
-        option.def_elem.defname == "full" for option in statement.node.options
+    return statement.kind == "vacuum_stmt" and option_is_on(
+        statement.node.options, "full", default=False
     )
 
 
