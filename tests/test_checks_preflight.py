@@ -14,8 +14,12 @@ import pytest
 from psycopg import conninfo
 
 from headwater.checks.preflight import Preflight, preflight
+from headwater.errors import HeadwaterError
 from headwater.files.accepted import Accepted
+from headwater.files.locks import Named
 from headwater.model import Migration, Severity, Target
+from headwater.postgres.asked_tables import Lookup
+from headwater.postgres.asking import volatile_among
 from headwater.postgres.connect import connect, target_of
 from headwater.settings import DatabaseChoice
 from tests.conftest import FreshDatabase
@@ -631,3 +635,12 @@ def test_every_version_is_asked(versioned: Target) -> None:
         "would-fail-cast",
     ]
     assert done.notes == ()
+
+
+def test_a_lost_connection_is_told_in_a_sentence(place: Place) -> None:
+    with connect(place.target, purpose="test") as connection:
+        connection.close()
+        with pytest.raises(HeadwaterError, match="asking about functions"):
+            volatile_among(connection, [Named("app", "f")])
+        with pytest.raises(HeadwaterError, match="looking up the tables"):
+            Lookup(connection=connection).table(Named("app", "t"))

@@ -12,6 +12,7 @@ from psycopg import sql
 
 from headwater.files.locks import Named
 from headwater.postgres.connect import Connection, only_catalog_names
+from headwater.postgres.translate import translated
 
 # No operator stands here: an unqualified name is looked up as the file would find it.
 _LOOK_UP = """
@@ -94,7 +95,8 @@ class Lookup:
 
     def table(self, name: Named) -> Table | None:
         """Give the table that a name means; None where there is none."""
-        self.learn([name])
+        with translated("looking up the tables"):
+            self.learn([name])
         return self.known[name]
 
 

@@ -81,7 +81,7 @@ def questions_of(lookup: Lookup, demand: Demand, *, patience_ms: int) -> tuple[Q
 
 def _local_pins(connection: Connection, patience_ms: int) -> bytes:
     """Give the pins of a file, for one transaction: nothing is left in a session that is shared."""
-    pinned = pins(connection, lock_timeout_ms=patience_ms).replace(b"SET ", b"SET LOCAL ")
+    pinned = pins(connection, lock_timeout_ms=patience_ms, local=True)
     return pinned + b"SET LOCAL statement_timeout = %d;" % patience_ms
 
 
@@ -107,7 +107,7 @@ def volatile_among(connection: Connection, functions: Sequence[Named]) -> tuple[
     if not functions:
         return ()
     schemas, names = zip(*functions, strict=True)
-    with only_catalog_names(connection):
+    with translated("asking about functions"), only_catalog_names(connection):
         rows = connection.execute(_VOLATILE, (list(schemas), list(names))).fetchall()
     return tuple(name for (name,) in rows)
 

@@ -242,13 +242,16 @@ def only_catalog_names(connection: Connection) -> Generator[None]:
             )
 
 
-def pins(connection: Connection, *, lock_timeout_ms: int) -> bytes:
-    """Give the pins as one message for this server's version."""
+def pins(connection: Connection, *, lock_timeout_ms: int, local: bool = False) -> bytes:
+    """Give the pins as one message for this server's version; `local` is for one transaction."""
     lines = [PINS, b"SET lock_timeout = %d;\n" % lock_timeout_ms]
     if connection.info.server_version >= 17_00_00:
         lines.append(b"SET transaction_timeout = 0;\n")
     if connection.info.server_version >= 14_00_00:
         lines.append(b"SET client_connection_check_interval = %d;\n" % _CHECK_INTERVAL_MS)
+    if local:
+        each = b"".join(lines).splitlines(keepends=True)
+        lines = [b"SET LOCAL " + line.removeprefix(b"SET ") for line in each]
     return b"".join(lines)
 
 
