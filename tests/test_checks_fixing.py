@@ -10,16 +10,19 @@ import tomllib
 from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from headwater.checks import fixing
 from headwater.checks.fixing import draft_fixes, fix, prove, write_fixes
 from headwater.checks.fixing_drafts import with_fixes
 from headwater.checks.fixing_names import chosen_name
 from headwater.checks.linting import lint
 from headwater.checks.scratch import ScratchServer
 from headwater.errors import FilesError, HistoryError, TargetError
+from headwater.files.git import unsaved
 from headwater.files.read import read_folder
 from headwater.model import MigrationFolder, Severity, Target
 from headwater.postgres.connect import connect
@@ -27,7 +30,8 @@ from headwater.postgres.databases import locale_of
 from headwater.postgres.run import migrate
 from headwater.report.changes import describe
 from headwater.settings import Settings
-from headwater.verdicts import FixedFile, Fixes, Outcome
+from headwater.verdicts import CheckLine, FixedFile, Fixes, Outcome
+from tests.repositories import Repository
 from tests.support import folder_with, migrated, query, recorded, write_files
 
 TODAY = date(2026, 7, 1)
@@ -440,3 +444,43 @@ def test_names_are_those_that_postgresql_chooses(target: Target) -> None:
 def test_a_name_that_would_be_cut_inside_a_character_is_left_to_postgresql() -> None:
     assert chosen_name("ä" * 40, (), "check", ()) == ""
     assert chosen_name("ä", ("b",), "check", {"ä_b_check"}) == "ä_b_check1"
+
+
+# --- what is not lost -------------------------------------------------------------------------
+
+CHECKED = {
+    f"{BASE}.sql": "create schema app;\ncreate table app.t (a int);\n",
+    "20260101_more.sql": "alter table app.t add constraint c check (a > 0);\n",
+}
+
+
+def test_a_file_that_was_applied_meanwhile_stays_as_it_was(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = folder_with(settings, CHECKED)
+    migrate(target, folder, settings, to=BASE)
+    whole = fixing.prove
+
+    def prove_while_others_migrate(*arguments: Any, **named: Any) -> CheckLine:
+        migrate(target, folder, settings)
+        return whole(*arguments, **named)
+
+    monkeypatch.setattr(fixing, "prove", prove_while_others_migrate)
+    with pytest.raises(HistoryError, match="20260101_more was applied meanwhile"):
+        fix(target, folder, settings, today=TODAY)
+    assert {m.version: m.text for m in read_folder(folder.path).migrations} == {
+        m.version: m.text for m in folder.migrations
+    }
+
+
+def test_what_git_does_not_have_is_not_written_over(target: Target, settings: Settings) -> None:
+    folder = folder_with(settings, CHECKED)
+    migrate(target, folder, settings, to=BASE)
+    repository = Repository(settings.migrations)
+    repository.git("init", "--quiet")
+    with pytest.raises(FilesError, match=r"20260101_more\.sql: not in git as it is now"):
+        fix(target, folder, settings, today=TODAY)
+    repository.git("add", ".")
+    assert fix(target, folder, settings, today=TODAY).written
+    path = settings.migrations / "20260101_more.sql"
+    assert unsaved(settings.migrations, [path.name]) == (path.name,)

@@ -145,13 +145,26 @@ def test_everything_comes_with_the_weights_and_from_readers_alone(
         target, [accepted_text("alter table app.t add constraint x unique (b);")], settings
     )
     assert (live.findings, live.notes) == ((), ())
+    assert live.weights
     assert {"app.t", "app.u"} == live.weights.tables.keys()
 
 
 def test_nothing_pending_is_weighed_and_nothing_asked(target: Target, settings: Settings) -> None:
     query(target, EXAMPLE_SCHEMA)
     live = look_at_live(target, list[Accepted](), settings)
+    assert live.weights
     assert (live.findings, live.notes, len(live.weights.tables)) == ((), (), 2)
+
+
+def test_a_locked_table_is_a_note_and_the_rest_is_asked(target: Target, settings: Settings) -> None:
+    query(target, EXAMPLE_SCHEMA)
+    accepted = [accepted_text("alter table app.t add constraint x check (b > 5);")]
+    with psycopg.connect(target.conninfo) as other:
+        other.execute("lock table app.u in access exclusive mode")
+        live = look_at_live(target, accepted, settings)
+    assert live.weights is None
+    assert live.notes[0].startswith("the sizes of the tables are not known: ")
+    assert [finding.rule for finding in live.findings] == ["would-fail-check"]
 
 
 def test_locks_wait_for_each_other_as_the_server_says(target: Target) -> None:

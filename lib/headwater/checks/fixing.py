@@ -25,6 +25,7 @@ from headwater.checks.rebuilding import (
 )
 from headwater.checks.scratch import ScratchServer
 from headwater.errors import FilesError, HeadwaterError, HistoryError, TargetError
+from headwater.files.git import unsaved
 from headwater.model import (
     Finding,
     MigrationFolder,
@@ -38,6 +39,7 @@ from headwater.model import (
 from headwater.postgres.connect import connect
 from headwater.postgres.databases import Locale, locale_of
 from headwater.postgres.pooler import require_own_session
+from headwater.postgres.run import pending as pending_now
 from headwater.postgres.run import plan_for
 from headwater.schema.diff import unmanaged_schemas
 from headwater.schema.snapshot import Snapshot
@@ -59,7 +61,8 @@ def fix(  # noqa: PLR0913 - each is named by its caller
     """Draft the safe sequences of what is pending (None: all of it), prove them, write them.
 
     Where the proof fails nothing is written, and it says why. Raises FilesError when the folder is
-    not sound, HistoryError for a version that is not pending, TargetError when there is no place
+    not sound, or a file would be lost that git does not have as it is, HistoryError for a version
+    that is not pending (any more), TargetError when there is no place
     for scratch databases. The target itself is only read.
     """
     _require_sound(folder.findings, "nothing was fixed")
@@ -72,6 +75,7 @@ def fix(  # noqa: PLR0913 - each is named by its caller
         fixes = draft_fixes(folder, chosen, version=version, today=today)
         if not fixes.changes:
             return Fixed(fixes=fixes)
+        _require_saved(folder, [file.name for file in fixes.replaced])
         fixed = with_fixes(folder, fixes)
         place = require_place(
             place_for(connection, target, settings, _grammar_of(folder, fixed), notify), "fixing"
@@ -80,6 +84,7 @@ def fix(  # noqa: PLR0913 - each is named by its caller
         applied = [row.version for row in plan.applied]
         proof = prove(place, folder, fixed, settings, locale_of(connection), applied=applied)
     if proof.outcome is Outcome.OK:
+        _require_still(pending_now(target, folder, settings), chosen)
         write_fixes(folder, fixes)
     return Fixed(fixes=fixes, proof=proof)
 
@@ -105,6 +110,27 @@ def _require_pending(plan: Plan, versions: Collection[str] | None) -> tuple[str,
             hint="an applied file is never edited: write a new migration",
         )
     return tuple(version for version in pending if version in versions)
+
+
+def _require_still(pending: Collection[str], chosen: Collection[str]) -> None:
+    """Refuse when somebody has applied a file while the proof was made."""
+    applied = sorted(set(chosen) - set(pending))
+    if applied:
+        raise HistoryError(
+            f"{', '.join(applied)} was applied meanwhile; nothing was fixed",
+            hint="an applied file is never edited: write a new migration",
+        )
+
+
+def _require_saved(folder: MigrationFolder, names: Sequence[str]) -> None:
+    """Refuse to write over what git could not give back."""
+    lost = unsaved(folder.path, names)
+    if lost:
+        raise FilesError(
+            f"{', '.join(lost)}: not in git as it is now; nothing was fixed",
+            detail="it would be rewritten, and nobody could see the difference",
+            hint=f"git add {' '.join(str(folder.path / name) for name in lost)}",
+        )
 
 
 def _grammar_of(folder: MigrationFolder, fixed: MigrationFolder) -> Grammar:

@@ -100,7 +100,10 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     # An allowance is unused only where all of its layer was looked at.
     asked = {Layer.TRACE, Layer.CATALOGUE} if tracing.is_whole else set()
     if live:
-        seen = look_at_live(target, texts.accepted, settings, notify=notify)
+        # What is applied has met the rows already.
+        still = set(pending(target, folder, settings))
+        ahead = [file for file in texts.accepted if file.migration.version in still]
+        seen = look_at_live(target, ahead, settings, notify=notify)
         weights = weights or seen.weights
         findings += seen.findings
         notes += seen.notes

@@ -13,6 +13,7 @@ from headwater import amounts
 from headwater.checks.preflight import preflight
 from headwater.checks.rules.live import INVALID_INDEX_THERE, LONG_TRANSACTION, SEQUENCE_NEAR_END
 from headwater.checks.rules.rule import Rule
+from headwater.errors import LockBusy
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
 from headwater.files.locks import locks_of_statement
@@ -33,7 +34,8 @@ class Live:
 
     findings: tuple[Finding, ...]
     notes: tuple[str, ...]
-    weights: Weights
+    weights: Weights | None
+    """None when they were not to be had."""
 
 
 def look_at_live(
@@ -42,14 +44,24 @@ def look_at_live(
     """Weigh the tables of the target, and ask it about pending files, in the order of their run.
 
     In order: sizes; open transactions, sequences and indexes of the tables that the files lock;
-    the rows. Raises Unreachable, or LockBusy when the size of a locked table cannot be had.
+    the rows. The size of a table that somebody has locked cannot be had: a note says so. Raises
+    Unreachable.
     """
+    notes = list[str]()
     with connect(target, purpose="lint", impatient=True) as connection:
         notify(Said(message="weighing the tables of the target"))
-        weights = read_weights(connection, settings.schemas)
+        weights = _weights(connection, settings, notes)
         there = tuple(_of_now(connection, accepted, settings))
         asked = preflight(connection, accepted, notify=notify)
-    return Live(findings=(*there, *asked.findings), notes=asked.notes, weights=weights)
+    return Live(findings=(*there, *asked.findings), notes=(*notes, *asked.notes), weights=weights)
+
+
+def _weights(connection: Connection, settings: Settings, notes: list[str]) -> Weights | None:
+    try:
+        return read_weights(connection, settings.schemas)
+    except LockBusy as error:
+        notes.append(f"the sizes of the tables are not known: {error.message}")
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,6 +242,27 @@ def hooks_of(root: Path) -> Hooks:
 
 def _path(answer: bytes) -> Path:
     return Path(os.fsdecode(answer.removesuffix(b"\n")))
+
+
+# --- what would be lost ------------------------------------------------------------------------
+
+
+def unsaved(folder: Path, names: Sequence[str]) -> tuple[str, ...]:
+    """Name the files of a folder whose present content git does not have, staged or committed.
+
+    None where the folder is in no repository, or there is no git: nobody keeps them there.
+    """
+    try:
+        if _ask(folder, "rev-parse", "--is-inside-work-tree").stdout.strip() != b"true":
+            return ()
+        return tuple(name for name in names if not _has(folder, name))
+    except SettingsError:
+        return ()
+
+
+def _has(folder: Path, name: str) -> bool:
+    known = _ask(folder, "ls-files", "--error-unmatch", "--", name).returncode == 0
+    return known and _ask(folder, "diff", "--quiet", "--", name).returncode == 0
 
 
 # --- the program ------------------------------------------------------------------------------

@@ -17,9 +17,9 @@ def linted_lines(outcome: Linted) -> Iterator[Line]:
     for finding in outcome.findings:
         yield from finding_lines(finding)
     yield from (Line(f"note: {note}", "yellow", hang=2) for note in outcome.notes)
-    yield Line(summed(outcome), "bold" if outcome.findings else "green", hang=2)
     if any(finding.layer is not Layer.TEXT for finding in outcome.findings) and outcome.traces:
         yield Line(_NEXT, "dim", hang=2)
+    yield Line(summed(outcome), "bold" if outcome.findings else "green", hang=2)
 
 
 _NEXT = "invoke lint --fix writes safe steps, --live asks the rows; or allow RULE because REASON"
