@@ -5,10 +5,11 @@ Tests over several versions of PostgreSQL, and those with PgBouncer, get theirs 
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -21,6 +22,7 @@ from headwater.model import Target
 from headwater.postgres.connect import with_database
 from headwater.postgres.databases import MARK
 from headwater.postgres.run import migrate
+from headwater.postgres.templates import PREFIX
 from headwater.settings import Settings
 from tests.servers import VERSIONS, Missing, pgbouncer, started
 from tests.support import server_of_tests
@@ -69,6 +71,32 @@ def databases_of(server: Target) -> FreshDatabase:
                 )
 
     return make
+
+
+# Each project of a test leaves templates, of 8 MB at least, and there are thousands of tests.
+_EVERY = 50
+_count = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def unused_templates_go(request: pytest.FixtureRequest) -> Generator[None]:
+    """Drop, now and then, the templates that no test has used for a while."""
+    yield
+    if "server" not in request.fixturenames or next(_count) % _EVERY:
+        return
+    server: Target = request.getfixturevalue("server")
+    with psycopg.connect(server.conninfo, autocommit=True) as admin:
+        # (What is older than an hour was made so by a test about that.)
+        names = admin.execute(
+            "select datname from pg_database, "
+            "substring(shobj_description(oid, 'pg_database') from 'used (.*)$') as used "
+            "where starts_with(datname, %s) "
+            "and used::timestamptz between now() - interval '1 hour' and now() - interval '3 min'",
+            (PREFIX,),
+        )
+        for (name,) in names.fetchall():
+            with suppress(psycopg.Error):
+                admin.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
 
 
 @pytest.fixture(scope="session")

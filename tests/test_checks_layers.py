@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -217,3 +217,70 @@ def test_without_a_target_all_of_them_count(project: Project) -> None:
     assert chosen == Selection(versions=None)
     assert chosen.files(folder) == (f"{BEFORE}.sql", f"{FILE}.sql")
     assert Selection(versions=frozenset({FILE})).files(folder) == (f"{FILE}.sql",)
+
+
+# --- what is not run, not shown, not allowed --------------------------------------------------
+
+
+def test_that_a_file_fails_cannot_be_allowed(project: Project) -> None:
+    text = f"{allow('fails')}alter table app.t alter column nowhere type bigint;\n"
+    assert ("fails", "trace", 2) in told(project.lint({FILE: text}))
+
+
+def test_passwords_are_not_shown(project: Project) -> None:
+    text = (
+        "create role headwater_canary login password 'canary';\n"
+        "comment on table app.t is 'postgres://u:canary@h/db';\n"
+        "drop role headwater_canary;\n"
+    )
+    linted = project.lint({FILE: text})
+    assert linted.traces
+    assert "'canary'" not in repr(linted.traces[0].statements)
+    assert all("'canary'" not in f.source + f.measured for f in linted.findings)
+    assert all(":canary@" not in s.text for t in linted.traces for s in t.statements)
+
+
+def test_copy_of_files_and_programs_is_not_run(project: Project, tmp_path: Path) -> None:
+    left = tmp_path / "left"
+    text = f"copy app.u (name) from program 'touch {left}; echo x';\n"
+    linted = project.lint({FILE: text})
+    assert not left.exists()
+    assert ("not-traced", "trace", 1) in told(linted)
+    assert linted.notes[0] == f"{FILE}.sql was not run as a whole: line 1: COPY … PROGRAM"
+
+
+def test_what_stands_behind_a_file_that_does_not_run_is_named(project: Project) -> None:
+    files = {FILE: "select nothing;\n", NEXT: "alter table app.t alter column a type bigint;\n"}
+    assert project.lint(files).notes == (f"not run, being behind that: {NEXT}.sql",)
+
+
+def test_a_claim_about_what_nobody_could_look_at_stays(project: Project) -> None:
+    text = (
+        "-- headwater: no-transaction\n"
+        "do $$ begin alter table app.t alter column a type bigint; commit; end $$;\n"
+    )
+    assert ("changing-column-type", "text", 2) in told(project.lint({FILE: text}))
+
+
+def test_the_heaviest_of_many_relations_is_weighed(project: Project) -> None:
+    text = (
+        "do $$ begin alter table app.u alter column name type varchar(5); "
+        "alter table app.t alter column a type bigint; end $$;\n"
+    )
+    heavy = weights_of(48_000_000, 41_000_000_000)
+    light = {"app.u": Weight(rows=1, heap_bytes=8_000, index_bytes=0)}
+    found = project.lint({FILE: text}, weights=replace(heavy, tables={**light, **heavy.tables}))
+    worst = max(found.findings, key=lambda finding: finding.severity.rank)
+    assert worst.severity is Severity.ERROR
+    assert worst.measured.startswith("rewrites app.t: 48 M rows")
+
+
+def test_two_statements_on_one_line_are_weighed_apart(project: Project) -> None:
+    text = "alter table app.t alter column a type bigint; alter table app.u add column z int;\n"
+    [finding] = project.lint({FILE: text}, weights=weights_of(48_000_000, 41_000_000_000)).findings
+    assert finding.severity is Severity.ERROR
+
+
+def test_what_a_file_writes_into_the_notes_of_the_trace_is_no_note(project: Project) -> None:
+    text = "select set_config('headwater.trace', 'garbage' || chr(10) || '{}', true);\n"
+    assert project.lint({FILE: text}).traces[0].error == ""

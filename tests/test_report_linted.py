@@ -24,7 +24,7 @@ def test_a_finding_tells_place_facts_line_advice_and_page() -> None:
         "      kb.documents is written anew under ACCESS EXCLUSIVE; 48 M rows, 41 GB.",
         "      alter table kb.documents alter column n type bigint;",
         "      ^",
-        "      add a column of the new type, fill it in batches, swap the names",
+        "      instead: add a column of the new type, fill it in batches, swap the names",
         "      see docs/rules/changing-column-type.md",
     ]
 
@@ -45,8 +45,9 @@ def test_plans_go_before_findings_and_quiet_files_are_counted() -> None:
     quiet = lines.index("traced 1 file more: nothing that was there is touched")
     assert lines[quiet + 1] == ""
     assert lines[quiet + 2].startswith("  20250101_big.sql:4:1: error")
-    assert lines[-2:] == [
+    assert lines[-3:] == [
         "note: squawk is not installed",
+        "invoke lint --fix writes safe steps, --live asks the rows; or allow RULE because REASON",
         "3 findings in 2 files: 1 error, 1 warning, 1 info",
     ]
 

@@ -250,6 +250,7 @@ class TracedStatement:
 
     number: int
     line: int
+    column: int = 1
     text: str
     """On one line, cut where it is long."""
     effects: tuple[Effect, ...] = ()
@@ -266,6 +267,8 @@ class TracedStatement:
     """What others wait for meanwhile, locked by what ran before it in the same transaction."""
     skipped: str = ""
     """Why it was not run."""
+    locks_known: bool = True
+    """False of what runs outside a transaction and names no table: nobody can look meanwhile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

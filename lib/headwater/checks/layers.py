@@ -95,7 +95,7 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     texts = read_texts(folder, selection.versions)
     based = _based(folder, settings, selection)
     tracing = _traced(target, folder, settings, selection, texts, notify)
-    findings = [*_layered(texts, tracing), *tracing.failures]
+    findings = [*_layered(texts, tracing)]
     notes = [*texts.notes, *tracing.notes, *_lost(tracing)]
     # An allowance is unused only where all of its layer was looked at.
     asked = {Layer.TRACE, Layer.CATALOGUE} if tracing.is_whole else set()
@@ -113,7 +113,8 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     judged_too = frozenset(rule.id for rule in RULES if rule.layer in asked)
     left = allowed_away(texts, findings, judged_too=judged_too)
     return Linted(
-        findings=in_order([*texts.refused, *based, *left]),
+        # That a file does not run cannot be allowed, as what migrate refuses cannot.
+        findings=in_order([*texts.refused, *based, *tracing.failures, *left]),
         files=texts.files,
         notes=tuple(notes),
         traces=tracing.traces,

@@ -24,6 +24,7 @@ from headwater.checks.rules.traced import (
 from headwater.checks.tracing import Found
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
+from headwater.files.text import without_secrets
 from headwater.model import Finding, Layer, LockMode, Severity
 from headwater.verdicts import Effect, Traced, TracedStatement
 
@@ -79,7 +80,7 @@ def judged(
             kept.append(finding)
         elif rule is DROP_CASCADE:
             kept.append(replace(finding, measured=_with_it(ran)))
-        elif rule.claim is None:
+        elif rule.claim is None or not ran.locks_known:
             kept.append(finding)
         elif effect := confirming(rule.claim, _action_at(finding, ran)):
             kept.append(replace(finding, measured=in_words(effect), relation=effect.relation))
@@ -220,7 +221,7 @@ class _Teller:
             line=self.statement.line,
             column=self.statement.column,
             end=places.of(self.statement.start + len(self.statement.text)),
-            source=places.line(self.statement.line),
+            source=without_secrets(places.line(self.statement.line)),
             message=message,
             measured=measured,
             relation=relation,

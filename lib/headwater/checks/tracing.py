@@ -17,8 +17,8 @@ from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import HeadwaterError, TargetError
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
-from headwater.files.serverwide import escaping
-from headwater.files.text import line_at
+from headwater.files.serverwide import escaping, reads_the_machine
+from headwater.files.text import line_at, without_secrets
 from headwater.model import Finding, MigrationFolder, Notify, Said, Target, ignore
 from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import locale_of
@@ -27,6 +27,9 @@ from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
 from headwater.verdicts import Traced
+
+# From here on somebody wants to know how far it has come.
+_MANY = 5
 
 
 class Found(NamedTuple):
@@ -80,7 +83,7 @@ def trace_files(  # noqa: PLR0913 - each is named by its caller
     notify(Said(message="running the files on a scratch database"))
     try:
         with workshop(place, folder, settings, locale) as shop:
-            tracer = _Tracer(shop, place, settings, tuple(before), tuple(files))
+            tracer = _Tracer(shop, place, settings, tuple(before), tuple(files), notify)
             return replace(tracer.tracing(), version=version)
     except TargetError as error:
         return Tracing(version=version, notes=(f"nothing was run: {error.message}",))
@@ -95,6 +98,7 @@ class _Tracer:
     settings: Settings
     before: tuple[str, ...]
     files: tuple[Accepted, ...]
+    notify: Notify
 
     def tracing(self) -> Tracing:
         """Run each file whole, then statement by statement."""
@@ -134,6 +138,8 @@ class _Tracer:
             if count and (why := self._escapes(self.files[count - 1])):
                 notes.append(why)
                 break
+            if len(self.files) > _MANY and count:
+                self.notify(Said(message=f"running file {count} of {len(self.files)}"))
             try:
                 with self.shop.build(self._versions(count)) as built:
                     snapshots.append(built.snapshot())
@@ -147,12 +153,19 @@ class _Tracer:
                         f"nothing was run: what is there before does not build: {error.message}"
                     )
                 break
+        behind = [f"{file.migration.version}.sql" for file in self.files[len(snapshots) :]]
+        if behind and snapshots:
+            notes.append(f"not run, being behind that: {', '.join(behind)}")
         return snapshots, Tracing(version=0, notes=tuple(notes), failures=tuple(failures))
 
     def _escapes(self, file: Accepted) -> str:
         """Say why a file must not run as a whole; nothing when it may."""
         name = f"{file.migration.version}.sql"
         found = escaping(file.script, name, roles=not self.place.ours)
+        machine = [each for each in file.script.statements if reads_the_machine(each)]
+        if machine and not found:
+            what = reads_the_machine(machine[0])
+            return f"{name} was not run as a whole: line {machine[0].line}: {what}"
         if not found:
             return ""
         return f"{name} was not run as a whole: line {found[0].line}: {found[0].message}"
@@ -264,9 +277,9 @@ def _failure(file: Accepted, error: HeadwaterError) -> Finding:
         file=name,
         line=line or 1,
         column=column or 1,
-        source=line_at(file.script.text, line or 1),
+        source=without_secrets(line_at(file.script.text, line or 1)),
         message=message,
-        measured="\n".join(facts),
+        measured=without_secrets("\n".join(f for f in facts if not f.startswith("context: "))),
     )
 
 

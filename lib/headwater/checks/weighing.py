@@ -50,6 +50,9 @@ def _weighed(finding: Finding, traces: Sequence[Traced], weights: Weights) -> Fi
     effect = _effect_of(finding, traces) if finding.relation else None
     if effect is None or not (effect.works or _blocks(effect.lock)):
         return finding
+    heaviest = _heaviest(finding, effect, traces, weights)
+    if heaviest.relation and heaviest.relation != finding.relation:
+        effect, finding = heaviest, replace(finding, relation=heaviest.relation)
     weight = weights.tables.get(finding.relation)
     if weight is None:
         return _measuring(finding, f"the size of {finding.relation} is not known")
@@ -60,6 +63,24 @@ def _weighed(finding: Finding, traces: Sequence[Traced], weights: Weights) -> Fi
         finding = replace(finding, measured=_work(finding.relation, effect, weight))
     finding = _measuring(finding, *_traffic(finding.relation, effect, weight, weights))
     return replace(finding, severity=_severity(finding, effect, weight))
+
+
+def _heaviest(
+    finding: Finding, effect: Effect, traces: Sequence[Traced], weights: Weights
+) -> Effect:
+    """Give the same work on the relation that takes longest: one of many partitions, say."""
+    same = [
+        other
+        for traced in traces
+        if f"{traced.version}.sql" == finding.file
+        for ran in traced.statements
+        if effect in _at(finding, ran)
+        for other in _at(finding, ran)
+        if (bool(other.rewrite), bool(other.builds)) == (bool(effect.rewrite), bool(effect.builds))
+        and other.works
+        and other.relation in weights.tables
+    ]
+    return max(same, key=lambda e: weights.tables[e.relation].seconds(e), default=effect)
 
 
 def _measuring(finding: Finding, *words: str) -> Finding:
@@ -77,7 +98,8 @@ def _effect_of(finding: Finding, traces: Sequence[Traced]) -> Effect | None:
     if claim is None and finding.layer is not Layer.TRACE:
         return None
     traced = next((t for t in traces if f"{t.version}.sql" == finding.file), None)
-    before = [s for s in traced.statements if s.line <= finding.line] if traced else []
+    at = (finding.line, finding.column)
+    before = [s for s in traced.statements if (s.line, s.column) <= at] if traced else []
     if traced is not None and before and not before[-1].skipped:
         return _traced_effect(finding, traced, before)
     return _CLAIMED[claim] if claim else None

@@ -98,6 +98,13 @@ def reaches_beyond(statement: Statement) -> str:
     return _name(statement, _ESCAPING, _SHARED) or _name(statement, _OF_ROLES, _SHARED_ROLE)
 
 
+def reads_the_machine(statement: Statement) -> str:
+    """Name a COPY that runs a program, or reads or writes a file of the server; else nothing."""
+    if statement.kind != "copy_stmt" or not statement.node.filename:
+        return ""
+    return "COPY … PROGRAM" if statement.node.is_program else "COPY of a file"
+
+
 def _name(statement: Statement, kinds: Mapping[str, str], objects: Mapping[str, str]) -> str:
     """Give the name of a statement by its kind, or by the object that it is about; else nothing."""
     if statement.kind not in _ABOUT:

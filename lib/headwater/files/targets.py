@@ -33,8 +33,9 @@ def targets_of(statement: Statement) -> Targets:
     """Give what a statement is about."""
     node = statement.node
     if statement.kind == "drop_stmt":
-        names = frozenset(_dropped(node))
-        return Targets(names=names, unknown=not names)  # a schema is about all that it holds
+        # What has a bare name, a schema say, is about all that it holds.
+        bare = all(each.WhichOneof("node") == "string" for each in node.objects)
+        return Targets(names=frozenset(_dropped(node)), unknown=bare)
     if statement.kind == "vacuum_stmt":
         return Targets(
             names=frozenset(

@@ -67,6 +67,20 @@ def checksum(text: str) -> str:
     return f"sha256-1:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
+# A password as SQL writes it, and that of a URL.
+_SECRETS = (
+    (re.compile(r"(password\s*'{0,2}\s*,?\s*)'(?:[^']|'')*'", re.IGNORECASE), r"\1'***'"),
+    (re.compile(r"(://[^\s:/@]*):[^\s@]*@"), r"\1:***@"),
+)
+
+
+def without_secrets(text: str) -> str:
+    """Give a part of a file that is to be shown, without the passwords that are written in it."""
+    for pattern, put in _SECRETS:
+        text = pattern.sub(put, text)
+    return text
+
+
 # What ends a line: for PostgreSQL, psql and editors a lone CR does as well (an old Mac's file).
 _LINE_END = re.compile(r"\r\n?|\n")
 

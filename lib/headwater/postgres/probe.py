@@ -127,7 +127,26 @@ def only_notes(connection: Connection) -> Probe:
     """Give what the event triggers have noted, and look at nothing else."""
     row = connection.execute(_NOTES).fetchone()
     notes = (row[0] or "" if row else "").splitlines()
-    return Probe(relations={}, locks={}, counts={}, notes=[json.loads(line) for line in notes])
+    return Probe(
+        relations={}, locks={}, counts={}, notes=[n for n in map(_note, notes) if n is not None]
+    )
+
+
+# What a note of each kind holds; a file may set the setting itself, to anything.
+_HELD = {
+    "rewrite": {"table", "reason"},
+    "ddl": {"tag", "identity"},
+    "drop": {"kind", "identity", "original", "normal"},
+}
+
+
+def _note(line: str) -> Mapping[str, Any] | None:
+    try:
+        note = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(note, dict) and _HELD.get(str(note.get("what")))
+    return note if known and note.keys() >= known else None
 
 
 def strongest(rows: Sequence[tuple[Any, ...]]) -> dict[int, LockMode]:

@@ -27,8 +27,9 @@ import psycopg
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement, option_is_on
 from headwater.files.refusals import needs_no_transaction
-from headwater.files.serverwide import reaches_beyond
+from headwater.files.serverwide import reaches_beyond, reads_the_machine
 from headwater.files.targets import Targets, targets_of
+from headwater.files.text import without_secrets
 from headwater.model import LockMode, TableLock, Target
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.probe import (
@@ -186,9 +187,12 @@ class _Run:
 
     def _statement(self, number: int, statement: Statement) -> TracedStatement:
         told = TracedStatement(
-            number=number, line=statement.line, text=_on_one_line(statement.text)
+            number=number,
+            line=statement.line,
+            column=statement.column,
+            text=_on_one_line(statement.text),
         )
-        if beyond := reaches_beyond(statement):
+        if beyond := reaches_beyond(statement) or reads_the_machine(statement):
             return replace(
                 told, skipped=f"{beyond} reaches beyond the database: it is not run here"
             )
@@ -374,7 +378,7 @@ class _Run:
             already={},
         )
         self.now = after
-        return replace(told, effects=tuple(measured.effects()))
+        return replace(told, effects=tuple(measured.effects()), locks_known=not targets.unknown)
 
     def _by_the_manual(self, statement: Statement, targets: Targets) -> dict[int, LockMode]:
         """Give the lock of a statement that only the manual tells, on what it is about."""
@@ -392,7 +396,7 @@ _LONGEST = 200
 
 def _on_one_line(text: str) -> str:
     """Give a statement as one line: that of its first words alone may not say what it does."""
-    line = " ".join(text.split())
+    line = " ".join(without_secrets(text).split())
     return line if len(line) <= _LONGEST else f"{line[:_LONGEST]} …"
 
 

@@ -93,7 +93,9 @@ def _end_lines(traced: Traced) -> Iterator[Line]:
 
 
 def _at(indent: int, text: str, style: str = "") -> Line:
-    return Line(f"{' ' * indent}{text}", style, hang=indent + _FURTHER)
+    # A name may hold the end of a line: what stood behind it would be a line of its own.
+    line = text.replace("\r", "\\r").replace("\n", "\\n")
+    return Line(f"{' ' * indent}{line}", style, hang=indent + _FURTHER)
 
 
 def _list(names: tuple[str, ...]) -> str:
