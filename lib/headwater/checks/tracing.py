@@ -28,6 +28,9 @@ from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
 from headwater.verdicts import Traced
 
+# Up to here it is cheaper to ask behind each statement than to run the file once more.
+_FEW = 50
+
 # From here on somebody wants to know how far it has come.
 _MANY = 5
 
@@ -185,26 +188,34 @@ class _Tracer:
                     break
             if facts is None:
                 return traced, (), None
-            makers = _makers(traced, new_facts(*facts))
+            before, after = facts[0], facts[len(file.script.statements)]
+            new = new_facts(before, after)
+            if len(facts) > 2:
+                found = (Found(fact, _since(fact, facts)) for fact in new)
+                return traced, tuple(found), after
+            makers = _makers(traced, new)
             if any(len(numbers) > 1 for numbers in makers.values()):
                 makers = self._exactly(built, file, makers, together=together)
             found = (Found(fact, numbers[-1]) for fact, numbers in makers.items())
-            return traced, tuple(found), facts[1]
+            return traced, tuple(found), after
 
     def _on_a_copy(
         self, built: Built, file: Accepted, *, together: bool
-    ) -> tuple[Traced, tuple[frozenset[Fact], frozenset[Fact]] | None]:
-        """Trace a file on a copy; give what is questionable before it and behind it, too."""
+    ) -> tuple[Traced, dict[int, frozenset[Fact]] | None]:
+        """Trace a file on a copy; give what is questionable before it (0) and behind it, too.
+
+        In a file of few statements it is asked behind each of them: who made it is known then.
+        """
         facts = dict[int, frozenset[Fact]]()
         last = len(file.script.statements)
 
         def look(number: int, connection: Connection) -> None:
-            if number in (0, last):
+            if number in (0, last) or last <= _FEW:
                 facts[number] = catalogue_facts(connection, self.settings.schemas)
 
         with self.shop.spare(built) as copy:
             traced = trace(copy, file, self.settings, together=together, look=look)
-        return traced, (facts[0], facts[last]) if last in facts else None
+        return traced, facts if last in facts else None
 
     def _exactly(
         self, built: Built, file: Accepted, makers: Mapping[Fact, Sequence[int]], *, together: bool
@@ -256,6 +267,12 @@ def _is_for_the_transaction(statement: Statement) -> bool:
             return "set_config" in text and "true" in text
         case _:
             return False
+
+
+def _since(fact: Fact, facts: Mapping[int, frozenset[Fact]]) -> int:
+    """Give the number of the statement since which a fact holds to the end."""
+    without = [number for number, there in facts.items() if fact not in there]
+    return max(without, default=0) + 1
 
 
 def _makers(traced: Traced, facts: Sequence[Fact]) -> dict[Fact, Sequence[int]]:

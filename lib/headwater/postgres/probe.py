@@ -37,9 +37,11 @@ SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
 """
 
 _COUNTS: Final = """
-SELECT relid, coalesce(seq_scan, 0) + coalesce(idx_scan, 0), coalesce(seq_scan, 0),
-       n_tup_ins + n_tup_upd + n_tup_del
-  FROM pg_catalog.pg_stat_xact_all_tables WHERE relid >= 16384
+SELECT relid, coalesce(seq_scan, 0) OPERATOR(pg_catalog.+) coalesce(idx_scan, 0),
+       coalesce(seq_scan, 0),
+       n_tup_ins OPERATOR(pg_catalog.+) n_tup_upd OPERATOR(pg_catalog.+) n_tup_del
+  FROM pg_catalog.pg_stat_xact_all_tables
+ WHERE relid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
 """
 
 _NOTES: Final = "SELECT pg_catalog.current_setting('headwater.trace', true)"
@@ -183,8 +185,7 @@ def _relations(connection: Connection) -> dict[int, Relation]:
 
 def counts(connection: Connection) -> dict[int, Counts]:
     """Give the counters of every table that the session has touched since they were flushed."""
-    with only_catalog_names(connection):
-        return _counts(connection)
+    return _counts(connection)
 
 
 def _counts(connection: Connection) -> dict[int, Counts]:
