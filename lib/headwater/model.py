@@ -308,6 +308,11 @@ class LockMode(StrEnum):
         """Say what other sessions wait for meanwhile."""
         return _BLOCKED[self]
 
+    @property
+    def blocks_writes(self) -> bool:
+        """Say whether writes, or reads and writes, wait meanwhile."""
+        return self.rank >= LockMode.SHARE.rank
+
 
 _BLOCKED = {
     LockMode.ACCESS_SHARE: "blocks only what needs the table alone, such as ALTER TABLE",

@@ -270,6 +270,13 @@ class TracedStatement:
     locks_known: bool = True
     """False of what runs outside a transaction and names no table: nobody can look meanwhile."""
 
+    def effects_at(self, place: tuple[int, int]) -> tuple[Effect, ...]:
+        """Give the effects of the action of an ALTER TABLE at a line and column; else all."""
+        for action in self.actions:
+            if action.begin <= place < action.end:
+                return action.effects
+        return self.effects
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traced:

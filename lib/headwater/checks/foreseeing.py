@@ -36,11 +36,10 @@ def foresee(
         weights = weights_of(target, settings) if tracing.traces else None
     except HeadwaterError as error:
         unknown.append(f"the sizes of the tables are not known: {error.message}")
-    lost = dict.fromkeys(note for traced in tracing.traces for note in traced.notes)
     failing = tuple(f"{each.file}:{each.line}: {each.message}" for each in tracing.failures)
     return Foreseen(
         migrated=dry_run,
         traces=tracing.traces,
         weights=weights,
-        notes=(*tracing.notes, *lost, *failing, *unknown),
+        notes=(*tracing.notes, *tracing.lost, *failing, *unknown),
     )

@@ -7,7 +7,7 @@ measured and nobody claimed is added, and the sizes of the target say how much i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from headwater.checks.folder import base_findings
@@ -96,7 +96,7 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     based = _based(folder, settings, selection)
     tracing = _traced(target, folder, settings, selection, texts, notify)
     findings = [*_layered(texts, tracing)]
-    notes = [*texts.notes, *tracing.notes, *_lost(tracing)]
+    notes = [*texts.notes, *tracing.notes, *tracing.lost]
     # An allowance is unused only where all of its layer was looked at.
     asked = {Layer.TRACE, Layer.CATALOGUE} if tracing.is_whole else set()
     if live:
@@ -131,17 +131,13 @@ def _traced(  # noqa: PLR0913, PLR0917 - what lint_target was given
     notify: Notify,
 ) -> Tracing:
     """Trace the files, unless there are some that would not run."""
-    if any(finding.file != LOCK and is_error(finding) for finding in texts.refused):
+    errors = (finding for finding in texts.refused if finding.severity is Severity.ERROR)
+    if any(finding.file != LOCK for finding in errors):
         return Tracing(version=0, notes=("nothing was run: first mend what migrate refuses",))
     if not texts.accepted:
         return Tracing(version=0)
     before = [m.version for m in folder.migrations if not selection.counts(m.version)]
     return trace_files(target, folder, settings, before=before, files=texts.accepted, notify=notify)
-
-
-def is_error(finding: Finding) -> bool:
-    """Say whether a finding is an error."""
-    return finding.severity is Severity.ERROR
 
 
 def _based(
@@ -166,8 +162,3 @@ def _layered(texts: Texts, tracing: Tracing) -> Iterator[Finding]:
         yield from told(file, traced, kept, version=tracing.version)
         yield from of_the_catalogue(file, tracing.facts[number], kept, version=tracing.version)
         file.let_go()
-
-
-def _lost(tracing: Tracing) -> Sequence[str]:
-    """Give the notes of all traces, each once."""
-    return list(dict.fromkeys(note for traced in tracing.traces for note in traced.notes))

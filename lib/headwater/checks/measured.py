@@ -37,8 +37,9 @@ def blocks(effect: Effect) -> bool:
 
     Nobody writes a materialized view but who refreshes it.
     """
-    least = LockMode.ACCESS_EXCLUSIVE if effect.kind == _READ_ONLY else LockMode.SHARE
-    return effect.lock is not None and effect.lock.rank >= least.rank
+    if effect.kind == _READ_ONLY:
+        return effect.lock is LockMode.ACCESS_EXCLUSIVE
+    return effect.lock is not None and effect.lock.blocks_writes
 
 
 def in_words(effect: Effect) -> str:
@@ -82,7 +83,7 @@ def judged(
             kept.append(replace(finding, measured=_with_it(ran)))
         elif rule.claim is None or not ran.locks_known:
             kept.append(finding)
-        elif effect := confirming(rule.claim, _action_at(finding, ran)):
+        elif effect := confirming(rule.claim, ran, at=(finding.line, finding.column)):
             kept.append(replace(finding, measured=in_words(effect), relation=effect.relation))
     return [_for_version(finding, version) for finding in kept]
 
@@ -92,18 +93,9 @@ def _for_version(finding: Finding, version: int) -> Finding:
     return replace(finding, hint=rule.instead_on(version)) if rule and rule.safe else finding
 
 
-def _action_at(finding: Finding, ran: TracedStatement) -> TracedStatement:
-    """Give what the action of an ALTER TABLE that a finding is about does; else all of it."""
-    at = (finding.line, finding.column)
-    for action in ran.actions:
-        if action.begin <= at < action.end:
-            return replace(ran, effects=action.effects)
-    return ran
-
-
-def confirming(claim: Claim, ran: TracedStatement) -> Effect | None:
-    """Give the effect that shows a claim to be right; None when the statement did no such thing."""
-    effects = filter(blocks, (_with_held(effect, ran) for effect in ran.effects))
+def confirming(claim: Claim, ran: TracedStatement, *, at: tuple[int, int]) -> Effect | None:
+    """Give the effect that shows a claim to be right; None when what is there did no such thing."""
+    effects = filter(blocks, (_with_held(effect, ran) for effect in ran.effects_at(at)))
     for effect in sorted(effects, key=lambda each: not each.target):
         if _shows(claim, effect):
             return effect
@@ -134,9 +126,8 @@ def _shows(claim: Claim, effect: Effect) -> bool:
 
 
 def _statement_of(finding: Finding, file: Accepted, traced: Traced) -> TracedStatement | None:
-    at = (finding.line, finding.column)
     for statement, ran in zip(file.script.statements, traced.statements, strict=False):
-        if (statement.line, statement.column) <= at < file.script.places.of(statement.end):
+        if _is_at(finding, statement, file):
             return ran
     return None
 

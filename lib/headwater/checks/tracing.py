@@ -57,10 +57,15 @@ class Tracing:
     notes: tuple[str, ...] = ()
 
     @property
+    def lost(self) -> tuple[str, ...]:
+        """Give what the traces say of signals that there were not, each once."""
+        return tuple(dict.fromkeys(note for traced in self.traces for note in traced.notes))
+
+    @property
     def is_whole(self) -> bool:
         """Say whether everything was run, and every signal seen."""
-        lost = any(traced.notes or traced.error for traced in self.traces)
-        return not (self.failures or self.notes or lost)
+        broken = any(traced.error for traced in self.traces)
+        return not (self.failures or self.notes or self.lost or broken)
 
 
 def trace_files(  # noqa: PLR0913 - each is named by its caller

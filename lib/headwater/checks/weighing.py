@@ -74,8 +74,8 @@ def _heaviest(
         for traced in traces
         if f"{traced.version}.sql" == finding.file
         for ran in traced.statements
-        if effect in _at(finding, ran)
-        for other in _at(finding, ran)
+        if effect in ran.effects_at((finding.line, finding.column))
+        for other in ran.effects_at((finding.line, finding.column))
         if (bool(other.rewrite), bool(other.builds)) == (bool(effect.rewrite), bool(effect.builds))
         and other.works
         and other.relation in weights.tables
@@ -113,7 +113,8 @@ def _traced_effect(
     A lock that an earlier statement of the same transaction took is held meanwhile.
     """
     ran = before[-1]
-    found = next((e for e in _at(finding, ran) if e.relation == finding.relation), None)
+    here = ran.effects_at((finding.line, finding.column))
+    found = next((effect for effect in here if effect.relation == finding.relation), None)
     if found is None or not traced.transactional:
         return found
     if finding.rule == WORK_AFTER_LOCK.id:
@@ -128,18 +129,9 @@ def _traced_effect(
     return replace(found, lock=max(locks, key=lambda lock: lock.rank, default=None))
 
 
-def _at(finding: Finding, ran: TracedStatement) -> Sequence[Effect]:
-    """Give the effects of the action of an ALTER TABLE that a finding is about; else all."""
-    at = (finding.line, finding.column)
-    for action in ran.actions:
-        if action.begin <= at < action.end:
-            return action.effects
-    return ran.effects
-
-
 def _blocks(lock: LockMode | None) -> bool:
     """Say whether writes, or reads and writes, wait for a lock."""
-    return lock is not None and lock.rank >= LockMode.SHARE.rank
+    return lock is not None and lock.blocks_writes
 
 
 def _severity(finding: Finding, effect: Effect, weight: Weight) -> Severity:

@@ -121,7 +121,7 @@ def probe(connection: Connection) -> Probe:
             only_notes(connection),
             relations=_relations(connection),
             locks=locks,
-            counts=_counts(connection),
+            counts=counts(connection),
         )
 
 
@@ -185,10 +185,6 @@ def _relations(connection: Connection) -> dict[int, Relation]:
 
 def counts(connection: Connection) -> dict[int, Counts]:
     """Give the counters of every table that the session has touched since they were flushed."""
-    return _counts(connection)
-
-
-def _counts(connection: Connection) -> dict[int, Counts]:
     rows = connection.execute(_COUNTS).fetchall()
     return {
         oid: Counts(scans=scans, whole=whole, rows=changed) for oid, scans, whole, changed in rows

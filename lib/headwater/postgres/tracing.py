@@ -79,10 +79,6 @@ _PLANNED: Final = frozenset(
 # What may do anything: its text does not say what it is about.
 _OPAQUE: Final = frozenset({"do_stmt", "call_stmt", "select_stmt"})
 
-# Who holds one of these keeps others from writing, or from reading as well.
-_BLOCKING: Final = LockMode.SHARE.rank
-
-
 Look = Callable[[int, Connection], None]
 """Called before the first statement (0) and behind each (its number), to look at the catalogue."""
 
@@ -346,7 +342,7 @@ class _Run:
         blocked = [
             TableLock(relation=self.old[oid].name, mode=mode)
             for oid, mode in self.held.items()
-            if mode.rank >= _BLOCKING
+            if mode.blocks_writes
         ]
         if self.file.migration.transactional:
             for oid, mode in measured.locks().items():
@@ -362,21 +358,9 @@ class _Run:
         targets = self._targets(statement)
         self.connection.execute(statement.text.encode())
         after = relations(self.connection)
-        measured = _Measured(
-            statement=statement,
-            targets=targets,
-            old=self.old,
-            before=self.now,
-            seen=Probe(
-                relations=after,
-                locks=self._by_the_manual(statement, targets),
-                counts={},
-                notes=(),
-            ),
-            counted={},
-            notes=(),
-            already={},
-        )
+        locks = self._by_the_manual(statement, targets)
+        seen = Probe(relations=after, locks=locks, counts={}, notes=())
+        measured = self._measured(statement, targets, self.now, {}, seen, ())
         self.now = after
         return replace(told, effects=tuple(measured.effects()), locks_known=not targets.unknown)
 

@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Final
 
 from headwater.amounts import in_bytes, in_rows, in_time
-from headwater.model import LockMode, plural
+from headwater.model import plural
 from headwater.report.changes import change_json
 from headwater.report.forms import Json, Line, lock_json
 from headwater.verdicts import Effect, Gone, Traced, TracedStatement, Weight, Weights
@@ -104,7 +104,7 @@ def _list(names: tuple[str, ...]) -> str:
 
 def _style(effect: Effect) -> str:
     """Give the colour of a lock: red for what blocks and lasts, yellow for what blocks."""
-    if effect.lock is None or effect.lock.rank < LockMode.SHARE.rank:
+    if effect.lock is None or not effect.lock.blocks_writes:
         return ""
     return "red" if effect.works else "yellow"
 
