@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -23,8 +23,9 @@ from headwater.files.read import read_folder
 from headwater.model import MigrationFolder, Target
 from headwater.postgres import templates
 from headwater.postgres.connect import connect
-from headwater.postgres.databases import locale_of, machine
+from headwater.postgres.databases import SCRATCH_PREFIX, locale_of
 from headwater.postgres.installation import state_folder
+from headwater.postgres.makers import Maker, this_process
 from headwater.postgres.templates import PREFIX, longest, name_of_template, sweep
 from headwater.settings import Settings
 from headwater.verdicts import Outcome
@@ -417,13 +418,21 @@ def test_another_headwater_proves_anew(
 def test_what_a_killed_run_left_is_dropped_by_the_next(
     target: Target, settings: Settings, files: dict[str, str]
 ) -> None:
-    note = f"headwater: scratch of process 4194305 on {machine()} since x"
-    name = made_up(target, f"headwater_scratch_{target.database[-12:]}", note)
+    name = made_up(target, scratch_of(ended()), "")
     with shop_for(target, folder_with(settings, files), settings):
         assert not there(target, name)
 
 
 # --- sweeping ---------------------------------------------------------------------------------
+
+
+def ended() -> Maker:
+    """A process of this machine that runs no more (no process has this number on Linux)."""
+    return replace(this_process(), pid=4_194_305)
+
+
+def scratch_of(maker: Maker) -> str:
+    return f"{SCRATCH_PREFIX}{maker}_{secrets.token_hex(4)}"
 
 
 def made_up(target: Target, name: str, note: str) -> str:
@@ -436,36 +445,35 @@ def there(target: Target, name: str) -> bool:
     return bool(value(target, f"select count(*) from pg_database where datname = '{name}'"))
 
 
-@pytest.mark.parametrize(
-    ("prefix", "note", "stays"),
-    [
-        (PREFIX, "headwater: template of p, used 2020-01-01T00:00:00+00:00", False),
-        (PREFIX, f"headwater: template of p, used {datetime.now(UTC).isoformat()}", True),
-        (PREFIX, "somebody else wrote this", True),
-        ("headwater_scratch_", "headwater: scratch of process 4194305 on {} since x", False),
-        ("headwater_scratch_", "headwater: scratch of process {pid} on {} since x", True),
-        ("headwater_scratch_", "headwater: scratch of process 4194305 on elsewhere since x", True),
-        ("headwater_scratch_", "headwater: template of p, used 2020-01-01T00:00:00+00:00", False),
-        ("headwater_other_", "headwater: scratch of process 4194305 on {} since x", True),
-    ],
-    ids=[
-        "old template",
-        "fresh template",
-        "template without a note",
-        "scratch of a dead process",
-        "scratch of a living one",
-        "scratch of another machine",
-        "scratch that was to be kept",
-        "another name",
-    ],
-)
+OLD = "headwater: template of p, used 2020-01-01T00:00:00+00:00"
+FRESH = f"headwater: template of p, used {datetime.now(UTC).isoformat()}"
+CASES: dict[str, tuple[str, str, bool]] = {
+    "old template": (f"{PREFIX}{secrets.token_hex(6)}", OLD, False),
+    "fresh template": (f"{PREFIX}{secrets.token_hex(6)}", FRESH, True),
+    "template without a note": (f"{PREFIX}{secrets.token_hex(6)}", "of somebody else", True),
+    "scratch of a dead process": (scratch_of(ended()), "a note", False),
+    "scratch of one that was killed before the note": (scratch_of(ended()), "", False),
+    "scratch of a living one": (scratch_of(this_process()), "", True),
+    "scratch of an earlier process of our number": (
+        scratch_of(replace(this_process(), started=1)),
+        "",
+        False,
+    ),
+    "scratch of another machine": (scratch_of(replace(ended(), machine="0" * 8)), "", True),
+    "scratch that was to be kept": (f"{SCRATCH_PREFIX}{secrets.token_hex(6)}", OLD, False),
+    "another name": (scratch_of(ended()).replace("scratch", "other"), "a note", True),
+    "a name that somebody chose": (f"{SCRATCH_PREFIX}of_mine_{secrets.token_hex(2)}", "", True),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_only_what_is_stale_is_swept(
-    target: Target, prefix: str, note: str, stays: bool, monkeypatch: pytest.MonkeyPatch
+    target: Target, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # More of them than the tests beside this one make.
     monkeypatch.setattr(templates, "_KEPT", 10_000)
-    text = note.replace("{pid}", str(os.getpid())).replace("{}", machine())
-    name = made_up(target, f"{prefix}{target.database[-12:]}", text)
+    name, note, stays = CASES[case]
+    made_up(target, name, note)
     try:
         with connect(target, purpose="test") as connection:
             swept = sweep(connection, "p")

@@ -8,13 +8,10 @@ does not carry it to another server.
 from __future__ import annotations
 
 import os
-import secrets
-import socket
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from psycopg import sql
 
@@ -27,6 +24,7 @@ from headwater.postgres.connect import (
     pin_for_bookkeeping,
     with_database,
 )
+from headwater.postgres.makers import machine, name_with_maker
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.translate import translated
 
@@ -244,15 +242,6 @@ Locale = tuple[sql.Composable, ...]
 """Encoding and locale of a database, as options of CREATE DATABASE."""
 
 
-def machine() -> str:
-    """Tell where a process number means what it means here: machine, boot, and container."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return "/".join(parts).replace(" ", "_")
-
-
 @contextmanager
 def scratch_database(
     server: Target,
@@ -263,13 +252,13 @@ def scratch_database(
 ) -> Generator[Target]:
     """Make a scratch database on a server, and drop it afterwards.
 
-    It is a clone of `template`, or empty, with this locale. `connection` is one to the
-    server, pinned for bookkeeping; without it one is opened. Its name and comment say who made it
-    and when, so that what a killed run leaves behind can be told from everything else.
+    It is a clone of `template`, or empty, with this locale. `connection` is one to the server,
+    pinned for bookkeeping; without it one is opened. Its name says who made it, so that what a
+    killed run leaves behind can be told from everything else; its comment says it to people.
 
     Raises TargetError when the server cannot make it.
     """
-    name = f"{SCRATCH_PREFIX}{secrets.token_hex(6)}"
+    name = name_with_maker(SCRATCH_PREFIX)
     note = (
         f"headwater: scratch of process {os.getpid()} on {machine()} "
         f"since {datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,12 +22,8 @@ from psycopg import sql
 from headwater.errors import HeadwaterError
 from headwater.model import Migration
 from headwater.postgres.connect import Connection
-from headwater.postgres.databases import (
-    SCRATCH_PREFIX,
-    Locale,
-    machine,
-    wait_until_empty,
-)
+from headwater.postgres.databases import SCRATCH_PREFIX, Locale, wait_until_empty
+from headwater.postgres.makers import maker_of_name
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 
@@ -237,7 +232,6 @@ SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog
    AND pg_catalog.pg_get_userbyid(datdba) = CURRENT_USER
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid)
 """
-_MAKER = re.compile(r"^headwater: scratch of process (\d+) on (\S+) since ", re.MULTILINE)
 _HALF_KEPT = timedelta(hours=1)
 
 
@@ -276,22 +270,11 @@ def _abandoned(found: _Found, now: datetime) -> list[str]:
 
     One whose maker was killed while it became a template has that note already.
     """
-    here = machine()
     names = []
     for name, note in found:
         if name.startswith(SCRATCH_PREFIX):
-            maker, (_, used) = _MAKER.search(note or ""), _used(note)
-            dead = maker is not None and maker[2] == here and not _runs(int(maker[1]))
+            maker, (_, used) = maker_of_name(name, SCRATCH_PREFIX), _used(note)
+            dead = maker is not None and maker.has_ended
             if dead or _NEVER < used < now - _HALF_KEPT:
                 names.append(name)
     return names
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
