@@ -10,7 +10,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 from invoke.exceptions import Exit
 
-from headwater import __version__, checks, files, postgres, report
+from headwater import __version__, checks, files, postgres, report, testing
 from headwater.report.workflow import task, with_full_names
 
 if TYPE_CHECKING:
@@ -350,10 +350,20 @@ def url(c: Context) -> None:
     report.say(postgres.url_of(postgres.choose_target(settings_here(), report.tell)))
 
 
-@task(help={"command": "SQL to run instead of opening a prompt"})
-def psql(c: Context, command: str = "") -> None:
+@task(
+    help={
+        "command": "SQL to run instead of opening a prompt",
+        "test": "a test database that was kept, by its name, instead of the target",
+    }
+)
+def psql(c: Context, command: str = "", test: str = "") -> None:
     """Open psql on the target."""
-    target = postgres.choose_target(settings_here(), report.tell)
+    settings = settings_here()
+    target = (
+        testing.find(settings, test, report.tell)
+        if test
+        else postgres.choose_target(settings, report.tell)
+    )
     report.say(f"target: {target}", style="dim", stderr=True)
     exit_with(postgres.run_psql(target, command))
 
@@ -365,6 +375,43 @@ def disposable(c: Context, name: str, json: bool = False) -> None:
     marked = postgres.dispose(target, name)
     sentence = f"{name} is marked as disposable" if marked else f"{name} was marked already"
     report.show_fact("db.disposable", sentence, json=json, changed=marked)
+
+
+# --- test databases ---------------------------------------------------------------------------
+
+
+@task(
+    help={
+        "at": "the last version that it has (default: all)",
+        "lasting": "when it may be swept although nobody handed it back, such as 30min",
+        "pid": "the process that has it: it may be swept when that has ended",
+        **JSON,
+    }
+)
+def test_url(
+    c: Context, at: str = "", lasting: str = "4h", pid: str = "", json: bool = False
+) -> None:
+    """Make a migrated database for a suite in any language, and print its URL."""
+    lent = testing.lend(settings_here(), at=at, lasting=lasting, pid=pid, notify=report.tell)
+    facts = {"name": lent.name, "url": lent.url, "until": lent.until.isoformat(timespec="seconds")}
+    report.show_fact("db.test-url", lent.url, json=json, **facts)
+
+
+@task(positional=["database"], help={"database": "its URL, or its name", **JSON})
+def drop(c: Context, database: str, json: bool = False) -> None:
+    """Drop a test database: one that db.test-url made, or that a failed test has kept."""
+    gone = testing.drop(settings_here(), database, report.tell)
+    sentence = "the test database is dropped" if gone else "there is no such database any more"
+    report.show_fact("db.drop", sentence, json=json, changed=gone)
+
+
+@task(help=JSON)
+def sweep(c: Context, json: bool = False) -> None:
+    """Drop the databases that ended test runs left behind, kept ones included."""
+    settings = settings_here()
+    swept = testing.sweep(testing.server_for_tests(settings, report.tell), settings)
+    facts = {"dropped": list(swept.dropped), "in_use": list(swept.in_use)}
+    report.show_fact("db.sweep", swept.summary, json=json, **facts)
 
 
 # --- the project ------------------------------------------------------------------------------
@@ -500,7 +547,7 @@ namespace = with_full_names(
         lint_tasks,
         Collection("migration", new, redate, lock),
         Collection("history", repair, mark, baseline),
-        Collection("db", start, stop, destroy, url, psql, disposable),
+        Collection("db", start, stop, destroy, url, psql, disposable, test_url, drop, sweep),
         Collection("hooks", install, remove),
         Collection("dev", check),
     )

@@ -21,8 +21,8 @@ def key(text: str) -> str:
 
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,62}")
-_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min)")
-_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000}
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|min|h)")
+_UNITS_MS = {"ms": 1, "s": 1_000, "min": 60_000, "h": 3_600_000}
 
 # The journal beside the history is called the same with `_steps`; PostgreSQL cuts names at 63.
 _MAX_HISTORY_NAME = 63 - len("_steps")
@@ -32,10 +32,10 @@ _MAX_DURATION_MS = 2**31 - 1
 
 
 def milliseconds(text: str) -> int:
-    """Turn `500ms`, `2s`, `1.5 s` or `1 min` into whole milliseconds."""
+    """Turn `500ms`, `2s`, `1.5 s`, `1 min` or `4h` into whole milliseconds."""
     match = _DURATION.fullmatch(text.strip())
     if not match:
-        raise ValueError(f"{_quoted(text)} is no duration; write 500ms, 2s or 1min")
+        raise ValueError(f"{_quoted(text)} is no duration; write 500ms, 2s, 1min or 4h")
     duration = float(match[1]) * _UNITS_MS[match[2]]
     if duration > _MAX_DURATION_MS:
         raise ValueError(f"{_quoted(text)} is longer than PostgreSQL can wait (24 days)")

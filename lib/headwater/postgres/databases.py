@@ -190,6 +190,19 @@ def name_of(connection: Connection) -> str:
     return str(row[0]) if row else ""
 
 
+_COMMENT_OF = """
+SELECT pg_catalog.shobj_description(oid, 'pg_database')
+  FROM pg_catalog.pg_database WHERE datname = %s
+"""
+
+
+def add_to_comment(connection: Connection, name: str, line: str) -> None:
+    """Add a line to the comment on a database of the server."""
+    with translated(f"writing the comment on {name}"):
+        row = connection.execute(_COMMENT_OF, (name,)).fetchone()
+        _write_comment(connection, name, "\n".join(filter(None, [row[0] if row else "", line])))
+
+
 def _write_comment(connection: Connection, name: str, text: str) -> None:
     connection.execute(
         sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text))

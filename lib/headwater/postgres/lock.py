@@ -72,16 +72,16 @@ def _wait_for_lock(
     deadline = time.monotonic() + settings.wait_lock_ms / 1_000
     pause = _FIRST_PAUSE_S
     told = False
-    while not _try_lock(connection, settings.lock_key):
+    while not try_lock(connection, settings.lock_key):
         if time.monotonic() >= deadline:
             raise LockBusy(
                 f"another runner works on {target}",
-                detail=_holder(connection, settings.lock_key),
+                detail=holder_of(connection, settings.lock_key),
                 hint="try again when it is done; to wait longer: invoke migrate --wait-lock 10min, "
                 "or HEADWATER_WAIT_LOCK=10min for every task",
             )
         if not told:
-            notify(Said(message=f"waiting for {_holder(connection, settings.lock_key)}"))
+            notify(Said(message=f"waiting for {holder_of(connection, settings.lock_key)}"))
             told = True
         time.sleep(pause * random.uniform(0.5, 1.0))
         pause = min(pause * 2, _LONGEST_PAUSE_S)
@@ -122,13 +122,15 @@ def sessions_with_locks(connection: Connection) -> str:
     )
 
 
-def _try_lock(connection: Connection, key: int) -> bool:
+def try_lock(connection: Connection, key: int) -> bool:
+    """Take the session's advisory lock of a key, unless another has it; say whether we have it."""
     with translated("taking the lock"):
         row = connection.execute("SELECT pg_catalog.pg_try_advisory_lock(%s)", (key,)).fetchone()
     return bool(row and row[0])
 
 
-def _holder(connection: Connection, key: int) -> str:
+def holder_of(connection: Connection, key: int) -> str:
+    """Say who holds the advisory lock of a key."""
     rows = connection.execute(_HOLDER, {"key": key}).fetchall()
     if not rows:
         return "a runner that has just finished"

@@ -1,0 +1,367 @@
+"""The pytest plugin: a migrated database for each test. pytest finds it by itself.
+
+    def test_a_name_is_kept(connection):
+        connection.execute("insert into kb.orgs (name) values ('ours')")
+
+    database          a fresh database, migrated to the end, for this test alone
+    connection        a connection to it, in autocommit
+    database_url      its URL, for a program that is tested
+    database_at       a function: a database at an earlier version, or just before one
+    empty_database    a fresh database without anything
+    module_database, module_connection, session_database, session_connection
+                      one for all tests of a module, or of the run (of each worker of xdist)
+    rolled_back_connection
+                      a transaction in a shared database that is rolled back: faster, but the test
+                      cannot commit
+
+A test that fails keeps its database, and its report says where that is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from headwater.postgres.connect import Connection
+    from headwater.testing.databases import Database
+    from headwater.testing.making import Contents
+    from headwater.testing.supply import Supply
+
+KEEP = ("failed", "never", "always")
+
+# Evidence is looked into one by one: more of it would only fill the disk.
+_MOST_EVIDENCE = 20
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what can be said on the command line, and in the configuration."""
+    group = parser.getgroup("headwater", "databases by Headwater")
+    group.addoption(
+        "--headwater-keep",
+        choices=KEEP,
+        default="failed",
+        help="whose database is kept after the run: that of tests that failed (the default), "
+        "nobody's, or everybody's",
+    )
+    parser.addini("headwater_root", "the folder of tasks.py (default: rootdir, or above it)")
+    parser.addini(
+        "headwater_ahead", "how many databases are made ahead (default: 4; 0: none)", default="4"
+    )
+
+
+# --- leases -----------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Lease:
+    """A database that a test, or some tests, have; and why it is to be kept, if it is."""
+
+    database: Database
+    kept_for: str = ""
+
+
+@dataclass(slots=True)
+class _Run:
+    """What one process of pytest knows: the supply, once it is opened, and what was kept."""
+
+    config: pytest.Config
+    supply: Supply | None = None
+    """None: no test has asked for a database yet."""
+    failure: Exception | None = None
+    """Why there is no supply: every test is told at once."""
+    expected: int = 0
+    kept: int = 0
+    shared: _Lease | None = None
+    """The database of tests whose transactions are rolled back."""
+
+
+_run = pytest.StashKey[_Run]()
+_leases = pytest.StashKey[list[_Lease]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin a run."""
+    config.stash[_run] = _Run(config)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Count the tests that will ask for a database of their own."""
+    asking = sum("database" in getattr(item, "fixturenames", ()) for item in session.items)
+    # Each worker of xdist collects all tests, and runs its share.
+    workers = getattr(session.config, "workerinput", {}).get("workercount", 1)
+    session.config.stash[_run].expected = -(-asking // workers)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Drop what was made ahead."""
+    run = config.stash.get(_run, None)
+    if run and run.supply:
+        _end_shared(run, run.supply)
+        run.supply.close()
+
+
+def _supply_of(config: pytest.Config) -> Supply:
+    """Give the supply of this process; it is opened when the first test asks."""
+    run = config.stash[_run]
+    if run.failure:
+        raise run.failure
+    if run.supply is None:
+        try:
+            run.supply = _open_supply(config)
+        except Exception as error:
+            run.failure = error
+            raise
+        _expect(run, run.supply)
+    return run.supply
+
+
+def _open_supply(config: pytest.Config) -> Supply:
+    from headwater.testing.project import find_project
+    from headwater.testing.use import open_supply
+
+    named = str(config.getini("headwater_root"))
+    root = config.rootpath / named if named else find_project(config.rootpath)
+    return open_supply(Path(root), ahead=_ahead(config))
+
+
+def _ahead(config: pytest.Config) -> int:
+    text = str(config.getini("headwater_ahead"))
+    if not text.isascii() or not text.isdigit():
+        raise pytest.UsageError(f"headwater_ahead must be a whole number, not {text!r}")
+    return int(text)
+
+
+def _expect(run: _Run, supply: Supply) -> None:
+    from headwater.testing.use import contents
+
+    if run.expected > 1:
+        supply.expect(contents(supply.project), run.expected)
+
+
+@contextmanager
+def _leased(
+    request: pytest.FixtureRequest, *, at: str = "", before: bool = False, empty: bool = False
+) -> Generator[_Lease]:
+    """Take a database for the test, module or session that asks; give it back afterwards."""
+    from headwater.testing.use import contents
+
+    with _errors_as_text():
+        supply = _supply_of(request.config)
+        wanted: Contents = contents(supply.project, at=at, before=before, empty=empty)
+        lease = _Lease(supply.take(wanted))
+    held = request.node.stash.setdefault(_leases, [])
+    held.append(lease)
+    try:
+        yield lease
+    finally:
+        held.remove(lease)
+        _end(request.config, supply, lease)
+
+
+def _end(config: pytest.Config, supply: Supply, lease: _Lease) -> None:
+    """Give a database back, unless it is kept."""
+    if config.getoption("headwater_keep") == "always" and not lease.kept_for:
+        _keep(config.stash[_run], supply, lease, "--headwater-keep=always")
+    if not lease.kept_for:
+        supply.give_back(lease.database)
+
+
+@contextmanager
+def _errors_as_text() -> Generator[None]:
+    """Tell an error of ours as a text: the traceback would be ours, and no help."""
+    from headwater.errors import HeadwaterError
+
+    try:
+        yield
+    except HeadwaterError as error:
+        pytest.fail(_text_of(error), pytrace=False)
+
+
+def _text_of(error: Any) -> str:
+    findings = [
+        f"{f.file}:{f.line}: {f.message}" if f.line else f"{f.file}: {f.message}"
+        for f in getattr(error, "findings", ())
+    ]
+    parts = [f"no test database: {error.message}", *findings, error.detail]
+    return "\n".join([*filter(None, parts), *([f"hint: {error.hint}"] if error.hint else [])])
+
+
+# --- evidence ---------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep every database that a failed test could use, and say where it is."""
+    report = yield
+    if report.failed and report.when != "teardown":
+        run = item.config.stash[_run]
+        for lease in _leases_of(item):
+            told = _keep_for(run, item, lease)
+            if told:
+                report.sections.append(("Headwater", told))
+    return report
+
+
+def _leases_of(item: pytest.Item) -> Iterator[_Lease]:
+    for node in item.listchain():
+        yield from node.stash.get(_leases, [])
+
+
+def _keep_for(run: _Run, item: pytest.Item, lease: _Lease) -> str:
+    """Keep a database for a test; say what there is to say."""
+    from headwater.testing.use import told_of
+
+    if run.supply is None or run.config.getoption("headwater_keep") == "never":
+        return ""
+    if not lease.kept_for:
+        if run.kept >= _MOST_EVIDENCE:
+            return f"{_MOST_EVIDENCE} databases are kept already; that of this test is not"
+        _keep(run, run.supply, lease, item.nodeid)
+    return told_of(lease.database) if lease.kept_for else ""
+
+
+def _keep(run: _Run, supply: Supply, lease: _Lease, why: str) -> None:
+    from headwater.errors import HeadwaterError
+    from headwater.testing.databases import note_of_keeping
+
+    with suppress(HeadwaterError):  # what has failed before is what must be told
+        supply.keep(lease.database, note_of_keeping(why))
+        lease.kept_for = why
+        run.kept += 1
+
+
+# --- a database for each test -----------------------------------------------------------------
+
+
+@pytest.fixture
+def database(request: pytest.FixtureRequest) -> Generator[Database]:
+    """A fresh database, migrated to the end, for this test alone."""
+    with _leased(request) as lease:
+        yield lease.database
+
+
+@pytest.fixture
+def connection(database: Database) -> Generator[Connection]:
+    """A psycopg connection to the test's own database, in autocommit."""
+    with database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture
+def database_url(database: Database) -> str:
+    """The URL of the test's own database, with the password."""
+    return database.url
+
+
+@pytest.fixture
+def empty_database(request: pytest.FixtureRequest) -> Generator[Database]:
+    """A fresh database without anything, for this test alone."""
+    with _leased(request, empty=True) as lease:
+        yield lease.database
+
+
+DatabaseAt = Callable[..., "Database"]
+
+
+@pytest.fixture
+def database_at(request: pytest.FixtureRequest) -> Generator[DatabaseAt]:
+    """Make databases at earlier versions, to test a migration with rows in place.
+
+    def test_every_name_is_kept(database_at):
+        db = database_at("20260301_split_names", before=True)
+        ...
+        db.migrate(to="20260301_split_names")
+    """
+    from contextlib import ExitStack
+
+    with ExitStack() as stack:
+
+        def give(version: str, *, before: bool = False) -> Database:
+            lease = stack.enter_context(_leased(request, at=version, before=before))
+            return lease.database
+
+        yield give
+
+
+# --- one for many tests -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def module_database(request: pytest.FixtureRequest) -> Generator[Database]:
+    """A migrated database for the tests of a module, which see what the others write."""
+    with _leased(request) as lease:
+        yield lease.database
+
+
+@pytest.fixture(scope="module")
+def module_connection(module_database: Database) -> Generator[Connection]:
+    """A connection to the module's database, in autocommit."""
+    with module_database.connect() as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def session_database(request: pytest.FixtureRequest) -> Generator[Database]:
+    """A migrated database for all tests of a run (of each worker of xdist)."""
+    with _leased(request) as lease:
+        yield lease.database
+
+
+@pytest.fixture(scope="session")
+def session_connection(session_database: Database) -> Generator[Connection]:
+    """A connection to the run's database, in autocommit."""
+    with session_database.connect() as connection:
+        yield connection
+
+
+# --- a transaction for each test --------------------------------------------------------------
+
+
+@pytest.fixture
+def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connection]:
+    """A connection inside a transaction that is rolled back, in a database that others use, too.
+
+    The test cannot commit, and sequences go on counting. When it fails, what it wrote is committed
+    and the database kept; the next test has another one.
+    """
+    from headwater.testing.rollback import TransactionEnded, undone
+
+    with _errors_as_text():
+        supply = _supply_of(request.config)
+        lease = _shared(request.config.stash[_run], supply)
+    held = request.node.stash.setdefault(_leases, [])
+    held.append(lease)
+    try:
+        with lease.database.connect() as connection, undone(connection) as outcome:
+            yield connection
+            outcome.keep = bool(lease.kept_for)
+    except TransactionEnded as error:
+        _end_shared(request.config.stash[_run], supply)
+        pytest.fail(str(error), pytrace=False)
+    finally:
+        held.remove(lease)
+        if lease.kept_for:
+            _end_shared(request.config.stash[_run], supply)
+
+
+def _shared(run: _Run, supply: Supply) -> _Lease:
+    from headwater.testing.use import contents
+
+    if run.shared is None:
+        run.shared = _Lease(supply.take(contents(supply.project)))
+    return run.shared
+
+
+def _end_shared(run: _Run, supply: Supply) -> None:
+    """End the use of the shared database: the next test that wants one has a new one."""
+    if run.shared:
+        _end(run.config, supply, run.shared)
+        run.shared = None

@@ -1,0 +1,77 @@
+"""The project whose migrations the tests are about: its folder, settings and files, read once."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from headwater.errors import SettingsError
+from headwater.files.read import read_sound_folder
+from headwater.model import MigrationFolder
+from headwater.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project:
+    """A folder of migrations with its settings."""
+
+    settings: Settings = field(repr=False)
+    folder: MigrationFolder = field(repr=False)
+
+    @property
+    def versions(self) -> tuple[str, ...]:
+        """Give every version, in the order of names."""
+        return tuple(migration.version for migration in self.folder.migrations)
+
+    def versions_to(self, version: str, *, before: bool = False) -> tuple[str, ...]:
+        """Give the versions up to one, which is the last of them, or the first that is missing.
+
+        Raises SettingsError for a version that has no file.
+        """
+        if version not in self.versions:
+            raise SettingsError(
+                f"there is no migration {version!r}",
+                detail="known: " + (", ".join(self.versions[-5:]) or "none"),
+                hint="name a file of the folder of migrations, without .sql",
+            )
+        return self.versions[: self.versions.index(version) + (not before)]
+
+
+def read_project(root: Path) -> Project:
+    """Read the settings and the migrations of a project.
+
+    Raises SettingsError or FilesError, with everything that is wrong.
+    """
+    settings = load_settings(root)
+    return Project(settings=settings, folder=read_sound_folder(settings.migrations))
+
+
+def find_project(start: Path) -> Path:
+    """Give the nearest folder, `start` or above it, that Headwater is set up in.
+
+    It has a `headwater.toml`, a `pyproject.toml` with `[tool.headwater]`, or a `tasks.py` beside a
+    folder `migrations`. Raises SettingsError when there is none.
+    """
+    for folder in (start, *start.parents):
+        if _is_project(folder):
+            return folder
+    raise SettingsError(
+        f"no project of Headwater at {start}, nor above it",
+        detail="a project has tasks.py beside migrations/, [tool.headwater] in pyproject.toml, "
+        "or headwater.toml",
+        hint="for pytest, name its folder: headwater_root in pyproject.toml or pytest.ini",
+    )
+
+
+def _is_project(folder: Path) -> bool:
+    if (folder / "headwater.toml").is_file() or _is_configured(folder / "pyproject.toml"):
+        return True
+    return (folder / "tasks.py").is_file() and (folder / "migrations").is_dir()
+
+
+def _is_configured(pyproject: Path) -> bool:
+    try:
+        return "headwater" in tomllib.loads(pyproject.read_text(encoding="utf-8-sig"))["tool"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

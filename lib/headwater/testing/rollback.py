@@ -1,0 +1,65 @@
+"""A transaction for a test, which is undone afterwards, and is proved to be: for speed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from headwater.postgres.connect import Connection
+
+
+class TransactionEnded(Exception):
+    """A test ended the transaction that it was given: what it wrote may have stayed."""
+
+
+@dataclass(slots=True)
+class Undone:
+    """The transaction of a test; with `keep` what it wrote is committed, as evidence."""
+
+    keep: bool = False
+
+
+@contextmanager
+def undone(connection: Connection) -> Generator[Undone]:
+    """Run the body in a transaction, and roll that back, whether or not the body raises.
+
+    A savepoint of a random name shows that it is the same transaction in the end. Raises
+    TransactionEnded when the body has ended it (by an SQL COMMIT, say); `connection.commit()` is
+    refused by the driver on the spot. After a statement that failed there is nothing to keep.
+    """
+    mark = sql.Identifier(f"headwater {secrets.token_hex(8)}")
+    connection.execute("BEGIN")
+    connection.execute(sql.SQL("SAVEPOINT {}").format(mark))
+    outcome = Undone()
+    try:
+        # Inside it the driver refuses to commit.
+        with connection.transaction(force_rollback=True) as inner:
+            yield outcome
+            inner.force_rollback = not outcome.keep or _is_aborted(connection)
+    finally:
+        if not connection.closed:
+            _end(connection, mark, keep=outcome.keep)
+
+
+def _is_aborted(connection: Connection) -> bool:
+    status = connection.info.transaction_status
+    return status == psycopg.pq.TransactionStatus.INERROR
+
+
+def _end(connection: Connection, mark: sql.Identifier, *, keep: bool) -> None:
+    how = sql.SQL("RELEASE {}") if keep else sql.SQL("ROLLBACK TO {}")
+    try:
+        connection.execute(how.format(mark))
+    except psycopg.Error as error:
+        with suppress(psycopg.Error):
+            connection.execute("ROLLBACK")
+        raise TransactionEnded(
+            "the test ended the transaction of rolled_back_connection, so what it wrote may have "
+            "stayed; its database is replaced. A test that commits takes `connection` instead"
+        ) from error
+    connection.execute("COMMIT" if keep else "ROLLBACK")

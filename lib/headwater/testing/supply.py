@@ -1,0 +1,169 @@
+"""A supply of test databases: some are made ahead, by threads, while the tests run.
+
+A test that takes one starts the making of the next; what it gives back is dropped by the same
+threads, when nothing is to be made. So a test waits for a database only where tests are faster
+than the server.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from headwater.model import Notify, Target, ignore
+from headwater.testing.databases import Database
+from headwater.testing.making import Contents, Workshop
+from headwater.testing.project import Project
+
+# How many are kept ready of what tests ask for, how many threads make them, and how many that came
+# back may wait until dropping comes first (10 MB each, for a schema of some forty tables).
+AHEAD = 4
+_THREADS = 2
+_BACKLOG = 16
+
+
+class Supply:
+    """Gives test databases and takes them back. Used by one process; any of its threads may."""
+
+    def __init__(
+        self, server: Target, project: Project, *, ahead: int = AHEAD, notify: Notify = ignore
+    ) -> None:
+        """Remember where; nothing is connected or made yet. `ahead` = 0: nothing is made ahead."""
+        self.workshop = Workshop(server, project, notify=notify)
+        self._ahead = ahead
+        self._changed = threading.Condition()
+        self._ready = defaultdict[Contents, deque[Database]](deque)
+        self._making = Counter[Contents]()
+        self._still_wanted = Counter[Contents]()
+        self._expected = set[Contents]()
+        self._returned = deque[str]()
+        self._threads = list[threading.Thread]()
+        self._closed = False
+
+    @property
+    def project(self) -> Project:
+        """Give the project whose databases these are."""
+        return self.workshop.project
+
+    def expect(self, contents: Contents, count: int) -> None:
+        """Say that about `count` more of these will be asked for: the first ones are made now."""
+        with self._changed:
+            self._expected.add(contents)
+            self._still_wanted[contents] += count
+        self._begin()
+
+    def take(self, contents: Contents) -> Database:
+        """Give a database that nobody else has; wait for it, or make it here, when none is ready.
+
+        Raises what Workshop.make raises.
+        """
+        with self._changed:
+            self._count(contents)
+            self._changed.notify_all()
+            while not self._ready[contents] and self._making[contents]:
+                self._changed.wait()
+            if self._ready[contents]:
+                return self._ready[contents].popleft()
+        return self.workshop.make(contents)
+
+    def _count(self, contents: Contents) -> None:
+        """Count one that is taken; whoever asks once and never again gets none made ahead."""
+        if contents in self._expected:
+            self._still_wanted[contents] = max(self._still_wanted[contents] - 1, 0)
+        elif self._ahead:
+            self._still_wanted[contents] = min(self._still_wanted[contents] + 1, self._ahead)
+            if self._still_wanted[contents] > 1:
+                self._begin()
+
+    def give_back(self, database: Database) -> None:
+        """Take a database back, to be dropped soon; with whatever session is left in it."""
+        if not self._threads:
+            self.workshop.drop(database.name)
+            return
+        with self._changed:
+            self._returned.append(database.name)
+            self._changed.notify_all()
+
+    def keep(self, database: Database, note: str) -> None:
+        """Leave a database where it is, with one more line in its comment."""
+        self.workshop.add_note(database.name, note)
+
+    def close(self) -> None:
+        """Drop what was made ahead and what came back, and close the connections."""
+        with self._changed:
+            self._closed = True
+            for databases in self._ready.values():
+                self._returned.extend(database.name for database in databases)
+                databases.clear()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+        self._threads.clear()
+        self.workshop.close()
+
+    # --- threads ------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Start the threads, once."""
+        with self._changed:
+            if self._ahead and not self._threads and not self._closed:
+                self._threads += [
+                    threading.Thread(target=self._work, name=f"headwater supply {n}", daemon=True)
+                    for n in range(_THREADS)
+                ]
+                for thread in self._threads:
+                    thread.start()
+
+    def _work(self) -> None:
+        """Make and drop, until the supply is closed and nothing is left to drop."""
+        mine = Workshop(self.workshop.server, self.project, notify=self.workshop.notify)
+        with mine:
+            while job := self._next_job(mine):
+                job()
+
+    def _next_job(self, workshop: Workshop) -> Callable[[], None] | None:
+        with self._changed:
+            while True:
+                lacking = None if self._closed else self._lacking()
+                if self._returned and (lacking is None or len(self._returned) > _BACKLOG):
+                    name = self._returned.popleft()
+                    return lambda: self._drop(workshop, name)
+                if lacking is not None:
+                    self._making[lacking] += 1
+                    return lambda: self._make(workshop, lacking)
+                if self._closed:
+                    return None
+                self._changed.wait()
+
+    def _lacking(self) -> Contents | None:
+        """Give what more are wanted of than are ready or being made."""
+        for contents, count in self._still_wanted.items():
+            there = len(self._ready[contents]) + self._making[contents]
+            if there < min(count, self._ahead):
+                return contents
+        return None
+
+    def _make(self, workshop: Workshop, contents: Contents) -> None:
+        made = None
+        try:
+            # Whoever takes the next one makes it, and is told what is wrong. (A thread that died of
+            # it would leave others waiting.)
+            with suppress(Exception):
+                made = workshop.make(contents)
+        finally:
+            with self._changed:
+                self._making[contents] -= 1
+                if made is None:
+                    self._still_wanted[contents] = 0
+                elif self._closed:
+                    self._returned.append(made.name)
+                else:
+                    self._ready[contents].append(made)
+                self._changed.notify_all()
+
+    def _drop(self, workshop: Workshop, name: str) -> None:
+        # What cannot be dropped now is swept by the next run.
+        with suppress(Exception):
+            workshop.drop(name)

@@ -1,0 +1,152 @@
+"""What runs that have ended left behind is dropped: that, and nothing else.
+
+A database is left behind when its name says that a process made it which runs no more. Of a process
+on another machine that is so when none of its sessions is left on the server: whoever makes test
+databases holds one all the time. A database that was kept for somebody to look into, or lent to a
+suite in another language, is left alone for a while.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+from psycopg import sql
+
+from headwater.model import Target, plural
+from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
+from headwater.postgres.databases import SCRATCH_PREFIX, drop_database, wait_until_empty
+from headwater.postgres.makers import Maker, maker_of_name
+from headwater.postgres.pooler import require_own_session
+from headwater.postgres.templates import project_of
+from headwater.postgres.templates import sweep as sweep_templates
+from headwater.postgres.translate import translated
+from headwater.settings import Settings
+from headwater.testing.databases import PREFIX, notes_in
+from headwater.testing.making import APPLICATION
+
+# How long evidence stays when nobody sweeps.
+_EVIDENCE = timedelta(days=1)
+
+# How long a session that we have ended may take to be gone.
+_LEAVING_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What was dropped, and what would have been, had nobody been inside."""
+
+    dropped: tuple[str, ...] = ()
+    in_use: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Say it in a sentence."""
+        sentences = [f"{plural(len(self.dropped), 'database')} of ended runs dropped"]
+        if self.in_use:
+            sentences.append(f"kept, because somebody is connected: {', '.join(self.in_use)}")
+        return "; ".join(sentences)
+
+
+def sweep(server: Target, settings: Settings) -> Swept:
+    """Drop what ended runs left on a server, evidence included.
+
+    In order: end the sessions of killed runs that are still making a database; drop their test
+    databases; drop their scratch databases, and templates that nobody uses any more. A kept
+    database that somebody is connected to stays.
+    """
+    with connect(server, purpose="sweep") as connection:
+        require_own_session(connection, server)
+        with translated("sweeping"):
+            pin_for_bookkeeping(connection)
+            _end_the_makers(connection)
+            swept = sweep_databases(connection, evidence=timedelta(0))
+            scratch = sweep_templates(connection, project_of(settings))
+        return Swept(dropped=(*swept.dropped, *scratch), in_use=swept.in_use)
+
+
+# What a killed client has asked for goes on until the server notices.
+_MAKING = """
+SELECT pid, pg_catalog.substring(query, '^CREATE DATABASE "([^"]+)"')
+  FROM pg_catalog.pg_stat_activity
+ WHERE state = 'active' AND usename = CURRENT_USER AND query ^@ 'CREATE DATABASE "headwater_'
+"""
+
+
+def _end_the_makers(connection: Connection) -> None:
+    """End the sessions of killed runs that make a database now, and wait until they are gone."""
+    dead = []
+    for pid, name in connection.execute(_MAKING).fetchall():
+        makers = (maker_of_name(name or "", prefix) for prefix in (PREFIX, SCRATCH_PREFIX))
+        if any(maker and maker.has_ended for maker in makers):
+            connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,))
+            dead.append(pid)
+    deadline = time.monotonic() + _LEAVING_S
+    while _are_there(connection, dead) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _are_there(connection: Connection, pids: list[int]) -> bool:
+    found = connection.execute(
+        "SELECT FROM pg_catalog.pg_stat_activity WHERE pid = ANY (%s)", (pids,)
+    )
+    return found.rowcount > 0
+
+
+# --- test databases ---------------------------------------------------------------------------
+
+_OURS = """
+SELECT datname, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database
+ WHERE pg_catalog.starts_with(datname, %s)
+   AND pg_catalog.pg_get_userbyid(datdba) = CURRENT_USER
+"""
+_AT_WORK = """
+SELECT pg_catalog.substr(application_name, pg_catalog.length(%(prefix)s::text) + 1)
+  FROM pg_catalog.pg_stat_activity
+ WHERE pg_catalog.starts_with(application_name, %(prefix)s)
+"""
+
+
+def sweep_databases(connection: Connection, *, evidence: timedelta = _EVIDENCE) -> Swept:
+    """Drop the test databases of runs that have ended, and evidence that is older than that.
+
+    What was kept or lent is dropped only when nobody is connected to it.
+    """
+    now = datetime.now(UTC)
+    at_work = {row[0] for row in connection.execute(_AT_WORK, {"prefix": APPLICATION}).fetchall()}
+    dropped, in_use = list[str](), list[str]()
+    for name, comment in connection.execute(_OURS, (PREFIX,)).fetchall():
+        maker = maker_of_name(name, PREFIX)
+        if maker is None or _is_at_work(maker, at_work):
+            continue
+        notes = notes_in(comment)
+        if notes.kept_at and now - notes.kept_at < evidence:
+            continue
+        if notes.lent_until and now < notes.lent_until and not _has_ended(notes.borrower):
+            continue
+        gone = _drop(connection, name, force=not notes.kept_at)
+        (dropped if gone else in_use).append(name)
+    return Swept(dropped=tuple(dropped), in_use=tuple(in_use))
+
+
+def _is_at_work(maker: Maker, at_work: set[str]) -> bool:
+    return not maker.has_ended if maker.is_here else str(maker) in at_work
+
+
+def _has_ended(borrower: Maker | None) -> bool:
+    return borrower is not None and borrower.has_ended
+
+
+def _drop(connection: Connection, name: str, *, force: bool) -> bool:
+    """Drop a database; say whether it is gone."""
+    with suppress(psycopg.Error):
+        if force:
+            wait_until_empty(connection, name)
+            drop_database(connection, name)
+        else:
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+        return True
+    return False

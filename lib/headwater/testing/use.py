@@ -1,0 +1,132 @@
+"""A test database without pytest: for unittest, for scripts, for a prompt.
+
+from headwater.testing import database
+
+with database() as db, db.connect() as connection:
+connection.execute("insert into kb.orgs (name) values ('ours')")
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from unittest import SkipTest
+
+from headwater.errors import HeadwaterError
+from headwater.model import Notify, Target, ignore
+from headwater.postgres.connect import connect, pin_for_bookkeeping, target_of, with_database
+from headwater.postgres.target import private_target
+from headwater.postgres.translate import translated
+from headwater.settings import Settings
+from headwater.testing.databases import Database, note_of_keeping
+from headwater.testing.making import NOTHING, Contents
+from headwater.testing.project import Project, find_project, read_project
+from headwater.testing.supply import AHEAD, Supply
+from headwater.testing.sweeping import sweep_databases
+
+
+def server_for_tests(settings: Settings, notify: Notify = ignore) -> Target:
+    """Give the server of the tests' databases: TEST_DATABASE_URL's, or else the private one.
+
+    Never DATABASE_URL's.
+    """
+    if settings.test:
+        return target_of(settings.test)
+    return with_database(private_target(settings, notify), "postgres", "private server")
+
+
+def open_supply(root: Path, *, ahead: int = AHEAD, notify: Notify = ignore) -> Supply:
+    """Give a supply of a project's databases, after a look for what killed runs left behind."""
+    project = read_project(root)
+    server = server_for_tests(project.settings, notify)
+    sweep_server(server)
+    return Supply(server, project, ahead=ahead, notify=notify)
+
+
+def sweep_server(server: Target) -> None:
+    """Drop the databases that killed runs left behind; evidence of the last day stays."""
+    with (
+        connect(server, purpose="test") as connection,
+        translated("looking for what killed runs left"),
+    ):
+        pin_for_bookkeeping(connection)
+        sweep_databases(connection)
+
+
+def contents(
+    project: Project, *, at: str = "", before: bool = False, empty: bool = False
+) -> Contents:
+    """Say what a test database is to hold: everything, what a version builds, or nothing.
+
+    Raises SettingsError for a version that has no file.
+    """
+    if empty:
+        return NOTHING
+    if not at:
+        return Contents(versions=project.versions)
+    return Contents(versions=project.versions_to(at, before=before))
+
+
+@contextmanager
+def database(
+    *, at: str = "", before: bool = False, empty: bool = False, root: Path | str | None = None
+) -> Generator[Database]:
+    """Give a fresh, migrated database; drop it afterwards, or keep it when the body fails.
+
+    `at` is the last version that it is to have; with `before` the first that is missing. `empty`
+    is a database without anything. `root` is the project's folder (default: the nearest one at or
+    above the working directory). A body that raises keeps the database as evidence, and a note
+    on its error gives the URL.
+
+    Raises SettingsError, FilesError, MigrationFailed, or TargetError when there is no server.
+    """
+    supply = _supply(Path(root) if root else find_project(Path.cwd()))
+    made = supply.take(contents(supply.project, at=at, before=before, empty=empty))
+    try:
+        yield made
+    except SkipTest:
+        supply.give_back(made)
+        raise
+    except Exception as error:
+        _keep(supply, made, error)
+        raise
+    except BaseException:
+        supply.give_back(made)
+        raise
+    supply.give_back(made)
+
+
+def _keep(supply: Supply, made: Database, error: Exception) -> None:
+    """Keep the evidence; what went wrong first is what is told."""
+    with suppress(HeadwaterError):
+        supply.keep(made, note_of_keeping(f"{type(error).__name__} in process {os.getpid()}"))
+        error.add_note(told_of(made))
+
+
+def told_of(kept: Database) -> str:
+    """Say where a database is that was kept, and what to do with it.
+
+    The password of the private server, which nobody else can reach, is shown; no other.
+    """
+    where = kept.url if kept.target.private else str(kept.target)
+    return (
+        f"the database of this test is kept: {where}\n"
+        f"  look into it: invoke db.psql --test {kept.name}\n"
+        f"  drop it:      invoke db.drop {kept.name}"
+    )
+
+
+_supplies = dict[tuple[int, Path], Supply]()
+
+
+def _supply(root: Path) -> Supply:
+    """Give this process's supply of a project, which lasts as long as the process."""
+    key = (os.getpid(), root.resolve())
+    if key not in _supplies:
+        supply = open_supply(key[1])
+        atexit.register(supply.close)
+        _supplies[key] = supply
+    return _supplies[key]
