@@ -410,7 +410,7 @@ def sweep(c: Context, json: bool = False) -> None:
     """Drop the databases that ended test runs left behind, kept ones included."""
     settings = settings_here()
     swept = testing.sweep(testing.server_for_tests(settings, report.tell), settings)
-    facts = {"dropped": list(swept.dropped), "in_use": list(swept.in_use)}
+    facts = {name: list(getattr(swept, name)) for name in ("dropped", "in_use", "stuck")}
     report.show_fact("db.sweep", swept.summary, json=json, **facts)
 
 
