@@ -57,7 +57,10 @@ def lend(
 
 def _end_of(lasting: str) -> datetime:
     try:
-        return datetime.now(UTC) + timedelta(milliseconds=milliseconds(lasting))
+        duration = milliseconds(lasting)
+        if duration == 0:
+            raise ValueError("0 would be over at once")
+        return datetime.now(UTC) + timedelta(milliseconds=duration)
     except (ValueError, OverflowError) as error:
         raise SettingsError(f"--lasting: {error}", hint="write it as in: --lasting 30min") from None
 
