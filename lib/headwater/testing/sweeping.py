@@ -167,12 +167,17 @@ def _has_ended(process: Maker | None) -> bool:
     return process is not None and process.has_ended
 
 
+_INSIDE = "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE datname = %s"
+
+
 def _drop(connection: Connection, name: str, *, force: bool) -> bool:
     """Drop a database; say whether it is gone. Raises Unreachable."""
     try:
         if force:
             wait_until_empty(connection, name)
             drop_database(connection, name)
+        elif connection.execute(_INSIDE, (name,)).fetchall():
+            return False  # the server would say so after five seconds
         else:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
     except Unreachable:
