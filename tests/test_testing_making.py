@@ -151,6 +151,19 @@ def test_files_that_make_roles_are_built_once_all_the_same(bench: BenchOf, tenan
     assert here.builds == 1
 
 
+def test_who_waited_while_roles_were_made_finds_the_template(
+    bench: BenchOf, tenant: Tenant
+) -> None:
+    here = bench({"0001_a.sql": f"{BUILT} create role {tenant.role}_late;"})
+    other = here.workshop()
+    with ThreadPoolExecutor(2) as pool:
+        with other.connection() as connection, other._only_here(connection, here.everything):
+            first, second = pool.submit(here.made), pool.submit(here.made)
+            until(lambda: len(here.said) == 2, "the waiting of both")
+        assert built(first.result()) == built(second.result())
+    assert here.builds == 1
+
+
 def test_runs_that_hold_locks_of_different_databases_clone_the_same_template(
     bench: BenchOf, tenant: Tenant
 ) -> None:

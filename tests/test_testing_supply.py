@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 
 from headwater.errors import MigrationFailed, TargetError
 from headwater.model import Target
-from headwater.testing.databases import note_of_keeping, notes_in
+from headwater.testing.databases import Database, note_of_keeping, notes_in
 from headwater.testing.making import NOTHING, Contents, Workshop
 from headwater.testing.project import Project
 from headwater.testing.supply import AHEAD, Supply
@@ -147,13 +148,34 @@ def test_what_is_kept_stays_with_a_line_that_says_so(supply: SupplyOf, tenant: T
     tenant.drop(kept.name)
 
 
-def test_nothing_is_left_however_early_it_is_closed(supply: SupplyOf, tenant: Tenant) -> None:
-    for _ in range(3):
-        some = supply()
-        some.expect(everything(some), 50)
-        some.close()
-        some.close()
-        assert count(tenant) == 0
+def test_who_asks_while_one_is_made_waits_for_that_one(
+    supply: SupplyOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made = Workshop.make, list[str]()
+
+    def note(self: Workshop, contents: Contents) -> Database:
+        made.append(threading.current_thread().name)
+        return make(self, contents)
+
+    monkeypatch.setattr(Workshop, "make", note)
+    some = supply()
+    some.expect(everything(some), 1)
+    until(lambda: made, "the making")
+    some.give_back(some.take(everything(some)))
+    assert len(made) == 1
+
+
+@pytest.mark.parametrize("making", [False, True])
+def test_nothing_is_left_however_early_it_is_closed(
+    supply: SupplyOf, tenant: Tenant, making: bool
+) -> None:
+    some = supply()
+    some.expect(everything(some), 50)
+    if making:
+        until(lambda: some._making[everything(some)], "the making")
+    some.close()
+    some.close()
+    assert count(tenant) == 0
 
 
 def test_what_is_given_back_after_the_end_is_dropped(supply: SupplyOf, tenant: Tenant) -> None:
@@ -234,19 +256,29 @@ def test_the_end_does_not_wait_for_another_run_that_builds(
         assert not ending.is_alive()
 
 
-def test_a_forked_child_drops_nothing_of_its_parents(supply: SupplyOf, tenant: Tenant) -> None:
+def test_a_forked_child_drops_nothing_of_its_parents_and_waits_for_no_thread_of_theirs(
+    supply: SupplyOf, tenant: Tenant
+) -> None:
     some = supply(ahead=0)
     one = some.take(everything(some))
     with some.workshop.connection() as connection:
         pid = connection.info.backend_pid
-    child = os.fork()
-    if child == 0:
-        with suppress(BaseException):
-            some.give_back(one)
-            some.close()
-            some.workshop.close()
-        os._exit(0)
-    os.waitpid(child, 0)
+    with ThreadPoolExecutor(1) as pool:
+        # A thread is in the middle of something; in the child there is no such thread.
+        pool.submit(some._changed.acquire).result()
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                some.give_back(one)
+                some.close()
+                some.workshop.close()
+            os._exit(0)
+        pool.submit(some._changed.release).result()
+    try:
+        until(lambda: os.waitpid(child, os.WNOHANG)[0], "the end of the child")
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        raise
     assert tenant.databases() == [one.name]
     with some.workshop.connection() as connection:
         assert connection.execute("select pg_backend_pid()").fetchone() == (pid,)
