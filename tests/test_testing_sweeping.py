@@ -95,10 +95,10 @@ def test_what_an_ended_run_left_goes_unless_it_was_kept_or_lent(
 def test_what_is_somebodys_or_nobody_knows_whose_stays(tenant: Tenant, tmp_path: Path) -> None:
     stay = {
         "of a process that runs": named(this_process()),
-        "chosen by somebody": "headwater_test_mine",
+        "chosen by somebody": f"headwater_test_{tenant.role}",
         "chosen to look alike": f"headwater_test_{DEAD}",
         "of another tool": f"other_{DEAD}_{secrets.token_hex(4)}",
-        "somebody's template": "headwater_template_mine",
+        "somebody's template": f"headwater_template_{tenant.role}",
     }
     for name in stay.values():
         tenant.made(name)
@@ -133,7 +133,7 @@ def test_a_number_that_is_used_again_protects_nothing(tenant: Tenant) -> None:
 # --- who is inside ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("note", [kept(DAY + HOUR), lent(HOUR)])
+@pytest.mark.parametrize("note", [kept(DAY + HOUR), lent(HOUR)], ids=["kept", "lent"])
 def test_what_was_kept_or_lent_stays_while_somebody_looks_into_it(
     tenant: Tenant, tmp_path: Path, note: str
 ) -> None:
@@ -148,7 +148,7 @@ def test_what_was_kept_or_lent_stays_while_somebody_looks_into_it(
     until(lambda: swept_by_hand(tenant, tmp_path).dropped == (name,), "the sweep")
 
 
-@pytest.mark.parametrize("note", ["", lent(-HOUR, DEAD)])
+@pytest.mark.parametrize("note", ["", lent(-HOUR, DEAD)], ids=["killed", "lent"])
 def test_a_session_that_outlives_its_run_is_ended(
     tenant: Tenant, tmp_path: Path, note: str
 ) -> None:
@@ -213,7 +213,7 @@ def is_sleeping(tenant: Tenant) -> bool:
 
 def test_a_killed_run_makes_no_database_after_the_sweep(tenant: Tenant, tmp_path: Path) -> None:
     """What it has asked for goes on: here it waits for a lock, elsewhere it copies files."""
-    blocked = tenant.made("template_that_is_entered")
+    blocked = tenant.made(f"entered_{tenant.role}")
     name = named(DEAD)
     with psycopg.connect(tenant.to(blocked)) as inside:
         making = psycopg.connect(tenant.server.conninfo, autocommit=True)
@@ -268,8 +268,12 @@ def test_templates_that_nobody_uses_go_and_those_in_use_stay(
     tenant: Tenant, tmp_path: Path
 ) -> None:
     note = "headwater: template of somebody, used {}"
-    stale = tenant.made("headwater_template_a", note.format((NOW - 15 * DAY).isoformat()))
-    used = tenant.made("headwater_template_b", note.format((NOW - 13 * DAY).isoformat()))
+    stale = tenant.made(
+        f"headwater_template_a_{tenant.role}", note.format((NOW - 15 * DAY).isoformat())
+    )
+    used = tenant.made(
+        f"headwater_template_b_{tenant.role}", note.format((NOW - 13 * DAY).isoformat())
+    )
     assert swept_by_hand(tenant, tmp_path).dropped == (stale,)
     assert tenant.databases("") == [used]
 
@@ -278,7 +282,9 @@ def test_a_stale_template_that_cannot_be_dropped_is_not_told_as_dropped(
     tenant: Tenant, tmp_path: Path
 ) -> None:
     note = f"headwater: template of somebody, used {(NOW - 15 * DAY).isoformat()}"
-    tenant.made("headwater_template_a", note)
-    query(tenant.server, "alter database headwater_template_a is_template true")
-    assert swept_by_hand(tenant, tmp_path).dropped == ()
-    query(tenant.server, "alter database headwater_template_a is_template false")
+    name = tenant.made(f"headwater_template_{tenant.role}", note)
+    query(tenant.server, f"alter database {name} is_template true")
+    try:
+        assert swept_by_hand(tenant, tmp_path).dropped == ()
+    finally:
+        query(tenant.server, f"alter database {name} is_template false")
