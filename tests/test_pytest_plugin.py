@@ -480,7 +480,7 @@ def test_a_rolled_back_test_sees_nothing_of_others(suite: Suite) -> None:
     assert suite.left == []
 
 
-def test_who_commits_by_a_statement_is_told_and_the_next_has_another_database(
+def test_who_commits_by_a_statement_costs_its_database(
     suite: Suite,
 ) -> None:
     suite.write(

@@ -286,9 +286,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("case", FAILING)
-def test_files_that_fail_are_told_with_their_place_and_are_not_run_for_each_test(
-    bench: BenchOf, case: str
-) -> None:
+def test_files_that_fail_are_told_and_not_run_for_each_test(bench: BenchOf, case: str) -> None:
     kind, text, place = FAILING[case]
     files = {"0001_a.sql": text or "create schema app;"}
     if text is None:

@@ -256,9 +256,7 @@ def test_the_end_does_not_wait_for_another_run_that_builds(
         assert not ending.is_alive()
 
 
-def test_a_forked_child_drops_nothing_of_its_parents_and_waits_for_no_thread_of_theirs(
-    supply: SupplyOf, tenant: Tenant
-) -> None:
+def test_a_forked_child_leaves_all_to_its_parent(supply: SupplyOf, tenant: Tenant) -> None:
     some = supply(ahead=0)
     one = some.take(everything(some))
     with some.workshop.connection() as connection:
