@@ -114,9 +114,9 @@ def reference_database(database_supply: Supply) -> Callable[[], AbstractContextM
 
 
 @pytest.fixture
-def target(empty_database: Database) -> Target:
+def target(server: Target, empty_database: Database) -> Target:
     """An empty, disposable database for one test; a test that fails keeps it, and says where."""
-    return empty_database.target
+    return with_database(server, empty_database.name, "test")
 
 
 # --- other servers ----------------------------------------------------------------------------
