@@ -27,13 +27,14 @@ JSON = {"json": "print one JSON object instead of text"}
 # --- the schema -------------------------------------------------------------------------------
 
 
-@task(help=JSON)
-def reset(c: Context, json: bool = False) -> None:
+@task(help={"seed": "fill the tables from seeds/, in the same transaction", **JSON})
+def reset(c: Context, seed: bool = False, json: bool = False) -> None:
     """Drop the schemas and rebuild them from the migrations."""
     settings, target = open_target(json=json)
     folder = files.read_sound_folder(settings.migrations)
+    seeds = files.read_seeds(settings) if seed else None
     with report.progress() as notify:
-        rebuilt = postgres.rebuild(target, folder, settings, notify=notify)
+        rebuilt = postgres.rebuild(target, folder, settings, seeds=seeds, notify=notify)
     report.show("reset", rebuilt, target=target, json=json)
 
 
