@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from psycopg import sql
 
 from headwater.checks.rebuilding import snapshot_of
-from headwater.errors import FilesError, SeedFailed
+from headwater.errors import FilesError, HeadwaterError, SeedFailed
 from headwater.files.seeds import read_seeds
 from headwater.model import Finding, Notify, Said, SeedResult, Seeds, Target, plural
 from headwater.postgres.connect import Connection, connect, only_catalog_names
@@ -69,13 +69,27 @@ def prove_seeds(
         ready, findings = check_seeds(seeds)
         if not findings:
             notify(Said(message="running the seeds on a copy, twice"))
-            findings = _tried(shop, built, ready, settings)
+            try:
+                findings = _tried(shop, built, ready, settings)
+            except HeadwaterError as error:  # of the place, and not of a seed
+                return _not_possible(error)
         if findings:
             return _found(findings)
         built.note_fit(key)
     count = plural(len(seeds.seeds), "seed")
     summary = f"{count} fit the schema, and change nothing when run again"
     return CheckLine(name=NAME, outcome=Outcome.OK, summary=summary)
+
+
+def _not_possible(error: HeadwaterError) -> CheckLine:
+    return CheckLine(
+        name=NAME,
+        outcome=Outcome.IMPOSSIBLE,
+        summary="not possible: the copy cannot be used",
+        findings=(
+            Finding(rule=error.code, message=error.message, hint=error.hint, source=error.detail),
+        ),
+    )
 
 
 def _found(findings: Sequence[Finding]) -> CheckLine:
@@ -188,7 +202,7 @@ SELECT n.nspname, c.relname
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
    AND n.nspname <> 'information_schema'
-   AND NOT (n.nspname = %(schema)s AND c.relname IN (%(table)s, %(table)s || '_steps'))
+   AND NOT (n.nspname = %(schema)s AND c.relname = ANY (%(tables)s))
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                     WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
                       AND d.objid = c.oid AND d.deptype = 'e')
@@ -204,7 +218,8 @@ SELECT pg_catalog.hashtextextended(headwater_row::pg_catalog.text, 0), pg_catalo
 
 def _contents(connection: Connection, settings: Settings) -> _Contents:
     """Give the rows of every table, as hashes with how often each is there."""
-    names = {"schema": settings.history_schema, "table": settings.history_table}
+    history = [settings.history_table, f"{settings.history_table}_steps"]
+    names = {"schema": settings.history_schema, "tables": history}
     with only_catalog_names(connection):
         tables = connection.execute(_TABLES, names).fetchall()
         return {
