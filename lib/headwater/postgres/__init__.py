@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from headwater.postgres.psql import run_psql, url_of
     from headwater.postgres.reset import reset as rebuild
     from headwater.postgres.run import migrate, pending, status
-    from headwater.postgres.seeding import apply_seeds
+    from headwater.postgres.seeding import apply_seeds, require_seedable
     from headwater.postgres.server import destroy, server_of, stop
     from headwater.postgres.target import choose_target, private_target
     from headwater.postgres.trial import trial as try_out
@@ -28,6 +28,7 @@ __all__ = [
     "pending",
     "private_target",
     "rebuild",
+    "require_seedable",
     "rollback",
     "run_psql",
     "server_of",
@@ -50,6 +51,7 @@ __getattr__ = exporting(
     pending="run",
     private_target="target",
     rebuild="reset.reset",
+    require_seedable="seeding",
     rollback="undo",
     run_psql="psql",
     server_of="server",

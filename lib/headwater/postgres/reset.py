@@ -301,7 +301,11 @@ class _Rebuild:
 
         try:
             return apply_accepted(
-                self.target, self.seeds, self.settings, notify=self.notify
+                self.target,
+                self.seeds,
+                self.settings,
+                was_disposable=True,
+                notify=self.notify,
             ).results
         except (SeedFailed, LockBusy, TargetError) as error:
             raise HalfDone(

@@ -58,31 +58,52 @@ if TYPE_CHECKING:
 
 
 def apply_seeds(
-    target: Target, seeds: Seeds, settings: Settings, *, notify: Notify = ignore
+    target: Target,
+    seeds: Seeds,
+    settings: Settings,
+    *,
+    was_disposable: bool = False,
+    notify: Notify = ignore,
 ) -> Seeded:
     """Run every seed on a disposable database, in one transaction.
 
     In order: check every file, connect, require a database that is disposable, run, commit. After
-    any failure the rows are as they were.
+    any failure the rows are as they were. `was_disposable` says that the caller has asked already,
+    before it was migrated: an empty database is no longer one then.
 
     Raises FilesError (a file is refused, or there is none), UnsafeTarget (not disposable),
     SeedFailed, LockBusy.
     """
-    return apply_accepted(target, accept_seeds(seeds), settings, notify=notify)
+    ready = accept_seeds(seeds)
+    return apply_accepted(target, ready, settings, was_disposable=was_disposable, notify=notify)
 
 
 def apply_accepted(
-    target: Target, ready: ReadySeeds, settings: Settings, *, notify: Notify = ignore
+    target: Target,
+    ready: ReadySeeds,
+    settings: Settings,
+    *,
+    was_disposable: bool = False,
+    notify: Notify = ignore,
 ) -> Seeded:
     """Run seeds that were checked already, as `apply_seeds` does."""
     with connect(target, purpose="seed") as connection:
         require_own_session(connection, target)
-        require_seedable(connection, target)
+        if not was_disposable:
+            _require_disposable(connection, target)
         return Seeded(results=_patiently(connection, ready, settings, notify))
 
 
-def require_seedable(connection: Connection, target: Target) -> None:
-    """Raise UnsafeTarget unless the database is disposable: seeds are rows that nobody needs."""
+def require_seedable(target: Target, seeds: Seeds) -> None:
+    """Raise what `apply_seeds` would, before anything is run: for who does something else first."""
+    accept_seeds(seeds)
+    with connect(target, purpose="seed") as connection:
+        require_own_session(connection, target)
+        _require_disposable(connection, target)
+
+
+def _require_disposable(connection: Connection, target: Target) -> None:
+    """Raise UnsafeTarget unless the database is disposable: seeds are for no other one."""
     with translated("looking at the target"):
         if is_disposable(connection):
             return
