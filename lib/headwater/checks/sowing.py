@@ -76,8 +76,8 @@ def prove_seeds(
         if findings:
             return _found(findings)
         built.note_fit(key)
-    count = plural(len(seeds.seeds), "seed")
-    summary = f"{count} fit the schema, and change nothing when run again"
+    fit = "fits" if len(seeds.seeds) == 1 else "fit"
+    summary = f"{plural(len(seeds.seeds), 'seed')} {fit}; a second run changes nothing"
     return CheckLine(name=NAME, outcome=Outcome.OK, summary=summary)
 
 
