@@ -85,6 +85,16 @@ def test_the_server_refuses_to_commit(
     assert value(target, "select count(*) from t") == 0
 
 
+def test_every_version_refuses_to_commit(versioned: Target) -> None:
+    with connect(versioned, purpose="test") as connection:
+        connection.execute("begin; create table t (i int)")
+        connection.execute(no_commit(NAME))
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("commit")
+        assert was_refused(caught.value, NAME)
+    assert value(versioned, "select to_regclass('t') is null")
+
+
 def test_deferred_constraints_do_not_ask_for_it(connection: Connection) -> None:
     connection.execute(no_commit(NAME))
     connection.execute("set constraints all immediate")
