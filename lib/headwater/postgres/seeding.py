@@ -68,8 +68,9 @@ def apply_seeds(
     """Run every seed on a disposable database, in one transaction.
 
     In order: check every file, connect, require a database that is disposable, run, commit. After
-    any failure the rows are as they were. `was_disposable` says that the caller has asked already,
-    before it was migrated: an empty database is no longer one then.
+    any failure the rows are as they were. The lock of migrations is not taken: it writes rows, and
+    waits for whoever changes a table as any writer does. `was_disposable` says that the caller has
+    asked already, before it was migrated: an empty database is no longer one then.
 
     Raises FilesError (a file is refused, or there is none), UnsafeTarget (not disposable),
     SeedFailed, LockBusy.
