@@ -1,0 +1,52 @@
+"""Fixtures of the end-to-end suite; those of the databases are provisional."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, closing
+from typing import Any
+
+import psycopg
+import pytest
+
+Connection = psycopg.Connection[Any]
+DatabaseMaker = Callable[[], AbstractContextManager[str]]
+
+
+class Database:
+    """A database for one test."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def connect(self, **kwargs: Any) -> Connection:
+        return psycopg.connect(self.url, **{"autocommit": True, **kwargs})
+
+
+@pytest.fixture
+def database(reference_database: DatabaseMaker) -> Generator[Database]:
+    with reference_database() as url:
+        yield Database(url)
+
+
+@pytest.fixture
+def database_url(database: Database) -> str:
+    return database.url
+
+
+@pytest.fixture
+def connection(database: Database) -> Generator[Connection]:
+    with closing(database.connect()) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def _shared(reference_database: DatabaseMaker) -> Generator[Connection]:
+    with reference_database() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def rolled_back_connection(_shared: Connection) -> Generator[Connection]:
+    with _shared.transaction(force_rollback=True):
+        yield _shared
