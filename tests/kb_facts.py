@@ -348,6 +348,23 @@ CLOSED_SETS = {
     "graph_embedding_jobs.status": "pending processing failed completed",
 }
 
+COMMANDS = ("select", "insert", "update", "delete")
+
+# What the application may do, where that is not everything.
+GRANTED = {
+    "core.user_profiles": ("select",),
+    "core.user_emails": ("select",),
+    "kb.orgs": ("select", "update"),
+    "kb.graph_template_packs": ("select",),
+    "kb.audit_log": ("insert",),
+}
+
+
+def may(command: str, table: str) -> bool:
+    """Say whether the application may do it at all; row security says to which rows."""
+    return command in GRANTED.get(table, COMMANDS)
+
+
 PRIMARY_KEYS = {
     "core.user_emails": ["user_id", "email"],
     "kb.branch_lineage": ["branch_id", "ancestor_branch_id"],
@@ -421,3 +438,19 @@ def expected_keys(heading: str) -> dict[str, Key]:
                 carries_organization="organization_id" in names and line["parent"] not in tenants,
             )
     return keys
+
+
+def heading_of(table: str) -> str:
+    """Give the heading of a table in TABLES."""
+    [heading] = [heading for heading in TABLES if table_of(heading) == table]
+    return heading
+
+
+def keys_of(table: str) -> dict[str, Key]:
+    """Give the foreign keys of a table by their columns."""
+    return expected_keys(heading_of(table))
+
+
+def columns_of(table: str) -> dict[str, Column]:
+    """Give the columns of a table."""
+    return expected_columns(heading_of(table))

@@ -170,7 +170,9 @@ class Factories:
         )
 
     def template_pack(self, **columns: Any) -> Row:
-        return self._insert("kb.graph_template_packs", columns, name=unique("pack"), version="1.0")
+        return self._insert(
+            "kb.graph_template_packs", columns, name=unique("pack"), version=unique("1.0")
+        )
 
     def project_template_pack(self, **columns: Any) -> Row:
         given = self._with_parent(columns, project=self.project, template_pack=self.template_pack)
@@ -289,7 +291,7 @@ class Factories:
 
     def branch_lineage(self, **columns: Any) -> Row:
         """Make a line between two branches of one project."""
-        given = _named(columns)
+        given = named(columns)
         if "ancestor_branch_id" not in given:
             like = {"branch": columns.get("branch", given.get("branch_id"))}
             given["ancestor_branch_id"] = self._sister(like, "branch", self.branch).id
@@ -332,11 +334,11 @@ class Factories:
     # How
 
     def _insert(self, table: str, given: dict[str, Any], /, **defaults: Any) -> Row:
-        return insert(self.connection, table, **{**defaults, **_named(given)})
+        return insert(self.connection, table, **{**defaults, **named(given)})
 
     def _with_parent(self, columns: dict[str, Any], /, **parents: Any) -> dict[str, Any]:
         """Give the columns with the id of each parent, made where none is given."""
-        given = _named(columns)
+        given = named(columns)
         for name, method in parents.items():
             if f"{name}_id" not in given:
                 given[f"{name}_id"] = method().id
@@ -349,7 +351,7 @@ class Factories:
 
         `parents` are the other parents that have both, with their tables.
         """
-        given = _named(columns)
+        given = named(columns)
         if {"organization_id", "project_id"} <= given.keys():
             return given
         if given.get("project_id"):
@@ -405,8 +407,8 @@ def unique(word: str) -> str:
     return f"{word}-{_PROCESS}-{next(_count)}"
 
 
-def _named(columns: dict[str, Any]) -> dict[str, Any]:
-    """Give columns by their names, and ids for rows."""
+def named(columns: dict[str, Any]) -> dict[str, Any]:
+    """Give columns by their names, and ids for rows: `{"project": row}` -> `{"project_id": id}`."""
     return {
         f"{name}_id" if name in _PARENTS else name: value.id if isinstance(value, Row) else value
         for name, value in columns.items()

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 from headwater.testing.context import as_application
 from headwater.testing.rows import Row
 from tests.e2e.factories import Factories
+from tests.kb_facts import PRIMARY_KEYS
 
 Connection = psycopg.Connection[Any]
 
@@ -80,21 +81,12 @@ def delete(connection: Connection, row: Row) -> None:
     assert connection.execute(query).rowcount == 1
 
 
-# The keys that are not `id`.
-KEYS = {
-    "core.user_emails": ("user_id", "email"),
-    "kb.branch_lineage": ("branch_id", "ancestor_branch_id"),
-    "kb.merge_provenance": ("child_version_id", "parent_version_id", "role"),
-    "kb.product_version_members": ("product_version_id", "object_canonical_id"),
-}
-
-
 def table_of(row: Row) -> str:
     return row._table
 
 
 def key_of(row: Row) -> dict[str, Any]:
-    return {name: row[name] for name in KEYS.get(table_of(row), ("id",))}
+    return {name: row[name] for name in PRIMARY_KEYS.get(table_of(row), ["id"])}
 
 
 def _matching(columns: dict[str, Any]) -> sql.Composable:
@@ -114,10 +106,10 @@ def _value(value: object) -> sql.Composable:
 @contextmanager
 def refused(
     connection: Connection, error: type[psycopg.Error], constraint: str = ""
-) -> Generator[None]:
+) -> Generator[pytest.ExceptionInfo[Any]]:
     """Assert that the body fails so, by the constraint of that name; the transaction goes on."""
     with pytest.raises(error) as caught, connection.transaction():
-        yield
+        yield caught
     assert constraint in (caught.value.diag.constraint_name or "")
 
 
@@ -166,7 +158,13 @@ def parents_in(make: Factories, table: str, project: Row) -> dict[str, Any]:
             "template_pack": pack(),
             "installed_by": make.user(),
         },
-        "kb.project_object_type_registry": lambda: {"project": project, "template_pack": pack()},
+        "kb.project_object_type_registry": lambda: {
+            "project": project,
+            "template_pack": pack(),
+            "created_by": make.user(),
+        },
+        "kb.object_extraction_jobs": lambda: {"project": project, "created_by": make.user()},
+        "kb.integrations": lambda: {"project": project, "created_by": make.user()},
         "kb.discovery_jobs": lambda: {"project": project, "template_pack": pack()},
         "kb.discovery_type_candidates": lambda: {"job": make.discovery_job(project=project)},
         "kb.chat_conversations": lambda: {"project": project, "owner_user": make.user()},
@@ -181,7 +179,7 @@ def parents_in(make: Factories, table: str, project: Row) -> dict[str, Any]:
             "product_version": make.product_version(project=project),
         },
         "kb.notifications": lambda: {"project": project, "user": make.user()},
-        "kb.audit_log": dict,
+        "kb.audit_log": lambda: {"user": make.user()},
         "kb.branches": lambda: {"project": project, "parent_branch": make.branch(project=project)},
         "kb.branch_lineage": lambda: {
             "branch": make.branch(project=project),

@@ -37,20 +37,12 @@ from tests.e2e.helpers import (
     refused,
     working_in,
 )
+from tests.kb_facts import COMMANDS, may
 
 # --- the facts ----------------------------------------------------------------------------------
 
 TABLES = tuple(METHODS)
-COMMANDS = ("select", "insert", "update", "delete")
 
-# What the application may do at all, where that is not everything.
-GRANTED = {
-    "core.user_profiles": {"select"},
-    "core.user_emails": {"select"},
-    "kb.orgs": {"select", "update"},
-    "kb.graph_template_packs": {"select"},
-    "kb.audit_log": {"insert"},
-}
 # Tables without row security for it: people, and a log that takes what anybody writes.
 OF_EVERYBODY = {"core.user_profiles", "core.user_emails", "kb.audit_log"}
 # Tables of an organization that know no project.
@@ -102,7 +94,7 @@ class Outcome(StrEnum):
 
 def expected(table: str, command: str, place: Place) -> Outcome:
     """Say what the facts of the schema decide for one cell."""
-    if command not in GRANTED.get(table, COMMANDS):
+    if not may(command, table):
         return Outcome.PRIVILEGE
     reached = (
         place is Place.OWN
@@ -242,7 +234,7 @@ def test_without_a_setting_that_was_ever_made_nothing_is_seen(connection: Connec
     for table in TENANTS:
         make.one(table, **parents_in(make, table, project))
     connection.execute("set role app_rls")
-    seen = {t for t in TENANTS if "select" in GRANTED.get(t, COMMANDS) and count(connection, t)}
+    seen = {t for t in TENANTS if may("select", t) and count(connection, t)}
     assert seen == set()
     [(never,)] = connection.execute("select current_setting('app.current_organization_id', true)")
     assert never is None
@@ -411,7 +403,7 @@ def test_rows_without_a_project_are_the_organizations_whichever_project_is_set(
         lambda c: len([insert(c, table, **new)]),
         *(
             lambda c, text=text: (
-                c.execute(  # type: ignore[misc]
+                c.execute(
                     sql.SQL(text).format(sql.Identifier(*table.split("."))), [row.id]
                 ).rowcount
             )
