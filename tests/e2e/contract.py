@@ -59,12 +59,13 @@ def acting(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
-    """A check: columns that it takes, and columns that it refuses."""
+    """A check: columns that it takes, and columns that it refuses to the application."""
 
     table: str
     constraint: str
     takes: tuple[dict[str, Any], ...]
     refuses: tuple[dict[str, Any], ...]
+    by_owner: bool = False
 
     def __str__(self) -> str:
         return self.constraint
@@ -73,17 +74,17 @@ class Values:
         """Insert each as the application, where it inserts at all."""
         db = make.connection
         for values in (*self.takes, *self.refuses):
-            parents = parents_in(make, self.table, home)
-            with db.transaction(force_rollback=True):
-                if values in self.refuses:
-                    with (
-                        refused(db, CheckViolation, self.constraint),
-                        acting(db, "insert", self.table, home.organization_id),
-                    ):
-                        make.one(self.table, **{**parents, **values})
-                else:
-                    with acting(db, "insert", self.table, home.organization_id):
-                        make.one(self.table, **{**parents, **values})
+            row = named(parents_in(make, self.table, home)) | named(values)
+            refusal = refused(db, CheckViolation, self.constraint)
+            with (
+                db.transaction(force_rollback=True),
+                refusal if values in self.refuses else nullcontext(),
+                nullcontext() if self.by_owner else self._acting(db, home),
+            ):
+                make.one(self.table, **row)
+
+    def _acting(self, db: Connection, home: Row) -> AbstractContextManager[Any]:
+        return acting(db, "insert", self.table, home.organization_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -312,9 +312,11 @@ class Factories:
 
     def product_version_member(self, **columns: Any) -> Row:
         given = self._with_parent(columns, product_version=self.product_version)
-        if not {"object_canonical_id", "object_version_id"} <= given.keys():
-            given = {"object_canonical_id": self.graph_object().id, **given}
-            given = {"object_version_id": given["object_canonical_id"], **given}
+        if "object_canonical_id" not in given:
+            version = columns.get("product_version", given["product_version_id"])
+            tenant = self._tenant_of(version, "kb.product_versions")
+            given["object_canonical_id"] = self.graph_object(**tenant).id
+        given.setdefault("object_version_id", given["object_canonical_id"])
         return self._insert("kb.product_version_members", given)
 
     # Other
@@ -361,11 +363,7 @@ class Factories:
             )
         for name, table in parents.items():
             if parent := given.get(f"{name}_id"):
-                like = columns.get(name, parent)
-                return {
-                    column: self._column(like, table, column)
-                    for column in ("organization_id", "project_id")
-                } | given
+                return self._tenant_of(columns.get(name, parent), table) | given
         return self._new_tenant(given, project_needed=project_needed)
 
     def _new_tenant(self, given: dict[str, Any], *, project_needed: bool) -> dict[str, Any]:
@@ -382,11 +380,12 @@ class Factories:
         """Make a row in the project of another one, or in a new project."""
         if not like[name]:
             return method()  # type: ignore[no-any-return]
-        tenant = {
-            column: self._column(like[name], "kb.branches", column)
-            for column in ("organization_id", "project_id")
-        }
-        return method(**tenant)  # type: ignore[no-any-return]
+        return method(**self._tenant_of(like[name], "kb.branches"))  # type: ignore[no-any-return]
+
+    def _tenant_of(self, row: Any, table: str) -> dict[str, Any]:
+        """Give organization and project of a row that is given whole, or by its id."""
+        columns = ("organization_id", "project_id")
+        return {column: self._column(row, table, column) for column in columns}
 
     def _column(self, parent: Any, table: str, column: str) -> Any:
         """Give a column of a parent, asked for where only its id is given."""

@@ -130,9 +130,9 @@ insert into kb.chunks (document_id, chunk_index, text, embedding)
 select %(document)s, n,
     format('%%s number %%s', (%(words)s::text[])[1 + n %% 10], md5(n::text)),
     case when n <= %(embedded)s then
-        format('{1:%%s,2:%%s}/768', cosd(1.8 * n + %(turn)s), sind(1.8 * n + %(turn)s))::public.sparsevec
+        format('{1:%%s,2:%%s}/768', cosd(angle), sind(angle))::public.sparsevec
     end
-from generate_series(1, %(rows)s) as n
+from generate_series(1, %(rows)s) as n, lateral (select 1.8 * n + %(turn)s) as at(angle)
 """
 
 

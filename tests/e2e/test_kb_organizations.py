@@ -119,18 +119,6 @@ def test_an_organization_cannot_take_another_id(db: Connection, project: Row) ->
         db.execute("update kb.orgs set id = gen_random_uuid()")
 
 
-def test_a_new_project_starts_with_the_settings_of_extraction(make: Factories) -> None:
-    project = make.project()
-    assert project.auto_extract_objects is False
-    assert project.auto_extract_config == {
-        "enabled_types": None,
-        "min_confidence": 0.7,
-        "require_review": False,
-        "notify_on_complete": True,
-        "notification_channels": ["inbox"],
-    }
-
-
 def test_the_application_makes_and_deletes_projects_of_its_organization(
     db: Connection, make: Factories, project: Row
 ) -> None:
