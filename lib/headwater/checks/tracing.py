@@ -1,7 +1,8 @@
 """The trace of files that are to be applied: on scratch databases that hold what is before each.
 
-Every file is first run the way `migrate` does, which says whether it works and what it does to the
-schema; then statement by statement on a copy, which says what each of them locks and does.
+Every file is run the way `migrate` does, which says whether it works and what it does to the
+schema; and statement by statement on a copy, which says what each of them locks and does. Both go
+on at the same time, in two threads, unless a file may do something that both would see: to a role.
 """
 
 from __future__ import annotations
