@@ -235,15 +235,16 @@ def create_database(
 
 _INSIDE = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
 _LEAVING_S = 1.0
+_ENDED_BY_FORCE_S = 0.1
 
 
-def wait_until_empty(connection: Connection, name: str) -> None:
+def wait_until_empty(connection: Connection, name: str, longest_s: float = _LEAVING_S) -> None:
     """Wait for the processes of sessions that were closed a moment ago, for a second at most.
 
     (The server would wait itself, in steps of 100 ms. Not inside a transaction: what it says of
     sessions is one and the same there.)
     """
-    deadline = time.monotonic() + _LEAVING_S
+    deadline = time.monotonic() + longest_s
     with translated(f"looking who is in {name}"):
         while connection.execute(_INSIDE, (name,)).fetchone() != (0,):
             if time.monotonic() > deadline:
@@ -315,6 +316,8 @@ def scratch_database(
                 # What went wrong first is what must be told.
                 first.add_note(f"{name} was left behind: {second.message}")
             raise
+        with suppress(HeadwaterError):
+            wait_until_empty(connection, name, _ENDED_BY_FORCE_S)
         _drop_whatever_happened(connection, server, name)
 
 
