@@ -64,6 +64,7 @@ class _Lease:
     """A database that a test, or some tests, have; and why it is to be kept, if it is."""
 
     database: Database
+    fixture: str
     kept_for: str = ""
 
 
@@ -118,10 +119,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     session.config.stash[_run].expected = -(-asking // _workers(session.config))
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Drop what was made ahead."""
-    run = config.stash.get(_run, None)
-    if run and run.supply:
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Drop what was made ahead, behind the teardown of all fixtures.
+
+    (Not later: once a worker of xdist has told that it is finished, it is interrupted after five
+    seconds, which other plugins may use up.)
+    """
+    run = session.config.stash[_run]
+    if run.supply:
         _end_shared(run, run.supply)
         run.supply.close()
 
@@ -167,7 +173,7 @@ def _leased(
     with _errors_as_text():
         supply = _supply_of(request.config)
         wanted: Contents = contents(supply.project, at=at, before=before, empty=empty)
-        lease = _Lease(supply.take(wanted))
+        lease = _Lease(supply.take(wanted), request.fixturename or "")
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
     try:
@@ -205,7 +211,7 @@ def _text_of(error: Any) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep every database that a failed test could use, and say where it is."""
+    """Keep every database that a failed test has used, and say where it is."""
     report = yield
     run = item.config.stash[_run]
     if _is_evidence(report, run.config.getoption("headwater_keep")):
@@ -234,8 +240,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _leases_of(item: pytest.Item) -> Iterator[_Lease]:
+    """Give what the test has, and what it shares with others: a module's other tests may not."""
     for node in item.listchain():
-        yield from node.stash.get(_leases, [])
+        for lease in node.stash.get(_leases, []):
+            if node is item or lease.fixture in getattr(item, "fixturenames", ()):
+                yield lease
 
 
 def _keep_for(run: _Run, item: pytest.Item, lease: _Lease) -> str:
@@ -390,7 +399,8 @@ def _shared(run: _Run, supply: Supply) -> _Lease:
     from headwater.testing.use import contents
 
     if run.shared is None:
-        run.shared = _Lease(supply.take(contents(supply.project)))
+        wanted = contents(supply.project)
+        run.shared = _Lease(supply.take(wanted), "rolled_back_connection")
     return run.shared
 
 
