@@ -13,6 +13,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
+import psycopg
 from psycopg import sql
 
 from headwater.errors import HeadwaterError, TargetError, Unreachable, UnsafeTarget
@@ -252,12 +253,25 @@ def wait_until_empty(connection: Connection, name: str, longest_s: float = _LEAV
             time.sleep(0.001)
 
 
+_END_OURS = """
+SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+ WHERE datname = %s AND usename = CURRENT_USER AND pid <> pg_catalog.pg_backend_pid()
+"""
+
+
 def drop_database(connection: Connection, name: str) -> None:
-    """Drop a database that Headwater made, with whatever session is left in it."""
+    """Drop a database that Headwater made, with whatever session is left in it.
+
+    An ordinary role may not end what is a superuser's, autovacuum among it: then its own sessions
+    are ended, and the server, which sends autovacuum away itself, waits five seconds for others.
+    """
+    drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     with translated(f"dropping the database {name}"):
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        try:
+            connection.execute(drop + sql.SQL(" WITH (FORCE)"))
+        except psycopg.errors.InsufficientPrivilege:
+            connection.execute(_END_OURS, (name,))
+            connection.execute(drop)
 
 
 def strategy_of(connection: Connection) -> tuple[sql.Composable, ...]:
