@@ -17,13 +17,12 @@ from pathlib import Path
 import psycopg
 from psycopg import conninfo, sql
 
-from headwater.files.read import read_sound_folder
 from headwater.model import Target
 from headwater.postgres.connect import target_of
 from headwater.postgres.makers import Maker, process_here
 from headwater.postgres.psql import url_of
 from headwater.settings import DatabaseChoice, Settings
-from headwater.testing.project import Project
+from headwater.testing.project import Project, project_with
 from tests.support import query, write_files
 
 
@@ -112,7 +111,7 @@ def project_in(root: Path, files: Mapping[str, str]) -> Project:
     write_files(root / "migrations", dict(files))
     write_files(root, {"pyproject.toml": '[tool.headwater]\nschemas = ["app"]\n'})
     settings = Settings(root=root, migrations=root / "migrations", schemas=("app",))
-    return Project(settings=settings, folder=read_sound_folder(settings.migrations))
+    return project_with(settings)
 
 
 def ended_process() -> Maker:

@@ -205,6 +205,78 @@ def test_a_version_that_has_no_file_fails_the_test_that_asks(suite: Suite) -> No
     assert "headwater/testing" not in told
 
 
+# --- seeds ------------------------------------------------------------------------------------
+
+SEEDED = """
+    import pytest
+
+    def people(db):
+        with db.connect() as connection:
+            return connection.execute("select count(*) from app.people").fetchone()[0]
+
+    @pytest.mark.seeded
+    @pytest.mark.parametrize("n", range(3))
+    def test_with(database, rolled_back_connection, n):
+        [(found,)] = rolled_back_connection.execute("select count(*) from app.people").fetchall()
+        assert people(database) == found == 2
+
+    @pytest.mark.parametrize("n", range(3))
+    def test_without(database, rolled_back_connection, n):
+        [(found,)] = rolled_back_connection.execute("select count(*) from app.people").fetchall()
+        assert people(database) == found == EXPECTED
+
+    def test_earlier(database_at):
+        assert people(database_at("0001_people")) == 0
+        assert people(database_at("0002_first_names", seeded=True)) == 2
+
+    def test_of_all(session_database):
+        assert people(session_database) == EXPECTED
+"""
+SEEDED_MODULE = """
+    import pytest
+    pytestmark = pytest.mark.seeded
+
+    def test_of_a_module(module_connection):
+        assert module_connection.execute("select count(*) from app.people").fetchone() == (2,)
+"""
+
+
+def with_seeds(suite: Suite) -> Suite:
+    text = "insert into app.people (id, name) values (1, 'Ada'), (2, 'Joan') on conflict do nothing"
+    write_files(suite.root / "seeds", {"10_people.sql": text})
+    return suite
+
+
+def test_who_asks_for_the_seeds_has_their_rows_and_nobody_else(suite: Suite) -> None:
+    with_seeds(suite).write(test_rows=SEEDED.replace("EXPECTED", "0"), test_module=SEEDED_MODULE)
+    suite.run("--strict-markers", passed=9)
+    assert suite.left == []
+
+
+def test_a_project_can_have_the_seeds_in_every_database(suite: Suite) -> None:
+    with_seeds(suite).configure("[tool.pytest.ini_options]\nheadwater_seeded = true\n")
+    suite.write(test_rows=SEEDED.replace("EXPECTED", "2"), test_module=SEEDED_MODULE)
+    suite.run(passed=9)
+    assert suite.left == []
+
+
+def test_a_seed_that_fails_is_told_with_its_line(suite: Suite) -> None:
+    write_files(suite.root / "seeds", {"10_people.sql": "\ninsert into app.nobody values (1)"})
+    suite.write(
+        test_rows="""
+        import pytest
+
+        @pytest.mark.seeded
+        def test_a(database): pass
+
+        def test_b(database): pass
+        """
+    )
+    told = suite.run(passed=1, errors=1)
+    assert "10_people.sql" in told
+    assert "line 2" in told or ":2" in told
+
+
 # --- evidence ---------------------------------------------------------------------------------
 
 FAILING = """
@@ -428,12 +500,13 @@ def test_a_number_that_is_none_is_a_mistake_of_usage(suite: Suite, value: str) -
 def test_how_many_are_made_ahead_can_be_said(suite: Suite, ahead: str, threads: int) -> None:
     suite.write(
         test_it="""
-        import threading, pytest
+        import pytest
+        from headwater import pytest_plugin
 
         @pytest.mark.parametrize("number", range(3))
-        def test_it(database, number):
-            names = [thread.name for thread in threading.enumerate()]
-            assert sum(name.startswith("headwater supply") for name in names) == THREADS
+        def test_it(database, number, request):
+            supply = request.config.stash[pytest_plugin._run].supply
+            assert len(supply._threads) == THREADS
         """.replace("THREADS", str(threads))
     )
     write_files(suite.root, {"pytest.ini": f"[pytest]\nheadwater_ahead = {ahead}\n"})

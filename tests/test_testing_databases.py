@@ -17,7 +17,7 @@ from headwater.testing.databases import (
     note_of_making,
     notes_in,
 )
-from headwater.testing.project import Project
+from headwater.testing.project import project_with
 from tests.support import folder_with, recorded, tables
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -25,14 +25,14 @@ NOW = datetime.now(UTC).replace(microsecond=0)
 
 @pytest.fixture
 def database(target: Target, settings: Settings) -> Database:
-    folder = folder_with(
+    folder_with(
         settings,
         {
             "0001_a.sql": "create schema app; create table app.a ();",
             "0002_b.sql": "create table app.b ();",
         },
     )
-    return Database(target=target, project=Project(settings=settings, folder=folder))
+    return Database(target=target, project=project_with(settings))
 
 
 # --- entering ---------------------------------------------------------------------------------
@@ -96,6 +96,7 @@ def test_migrations_are_applied_up_to_a_version_and_then_to_the_end(database: Da
 
 
 def test_what_is_noted_is_read_back() -> None:
+    now = datetime.now(UTC)
     until = NOW + timedelta(hours=4)
     comment = "\n".join(
         [
@@ -107,7 +108,7 @@ def test_what_is_noted_is_read_back() -> None:
     )
     notes = notes_in(comment)
     assert notes.kept_at is not None
-    assert abs(notes.kept_at - NOW) < timedelta(minutes=1)
+    assert abs(notes.kept_at - now) < timedelta(minutes=1)
     assert notes.lent_until == until
     assert notes.borrower == this_process()
 

@@ -10,8 +10,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from headwater.errors import (
     FilesError,
@@ -19,17 +22,20 @@ from headwater.errors import (
     HeadwaterError,
     LockBusy,
     MigrationFailed,
+    SeedFailed,
     TargetError,
     Unreachable,
 )
 from headwater.model import Event, Said, Target
-from headwater.postgres.connect import with_database
+from headwater.postgres.connect import connect, with_database
+from headwater.postgres.databases import drop_database
+from headwater.postgres.makers import name_with_maker
 from headwater.testing import making
-from headwater.testing.databases import Database, note_of_keeping, note_of_lending, notes_in
+from headwater.testing.databases import PREFIX, Database, note_of_keeping, note_of_lending, notes_in
 from headwater.testing.making import NOTHING, Contents, Workshop
-from headwater.testing.project import Project
+from headwater.testing.project import Project, project_with
 from tests.clusters import cluster
-from tests.support import query, until, value
+from tests.support import query, until, value, write_files
 from tests.tenants import Tenant, project_in, tenant_on
 
 # When it was built, and by which session: two databases that say the same are of one building.
@@ -448,3 +454,82 @@ def test_files_are_copied_where_nothing_is_flushed_and_elsewhere_the_server_choo
         log = (place.folder / "server.log").read_text()
     clones = [line for line in log.splitlines() if 'CREATE DATABASE "headwater_test_' in line]
     assert [line.endswith("STRATEGY file_copy") for line in clones] == [True, False]
+
+
+# --- seeds ------------------------------------------------------------------------------------
+
+
+def seeded_bench(bench: BenchOf, text: str) -> tuple[Bench, Contents]:
+    """Give a bench with one seed, and what a database of it with that seed holds."""
+    here = bench({"0001_a.sql": "create schema app; create table app.a (i int primary key);"})
+    write_seed(here, text)
+    return here, Contents(versions=here.project.versions, seeded=True)
+
+
+def write_seed(here: Bench, text: str) -> None:
+    write_files(here.project.settings.root / "seeds", {"10_one.sql": text})
+    here.project = project_with(here.project.settings)
+
+
+def rows(database: Database) -> list[tuple[Any, ...]]:
+    return query(database.target, "select i from app.a")
+
+
+def test_seeds_are_in_the_template_of_who_asks_for_them(bench: BenchOf) -> None:
+    here, seeded = seeded_bench(bench, "insert into app.a values (1)")
+    workshop = here.workshop()
+    for _ in range(2):
+        assert rows(workshop.make(seeded)) == [(1,)]
+        assert rows(workshop.make(here.everything)) == []
+    assert here.builds == 2
+
+
+def test_other_seeds_make_another_template_from_the_same_build(bench: BenchOf) -> None:
+    here, seeded = seeded_bench(bench, "insert into app.a values (1)")
+    assert rows(here.workshop().make(here.everything)) == []
+    assert rows(here.workshop().make(seeded)) == [(1,)]
+    write_files(
+        here.project.settings.root / "seeds", {"10_one.sql": "insert into app.a values (2)"}
+    )
+    here.project = project_with(here.project.settings)
+    assert rows(here.workshop().make(seeded)) == [(2,)]
+    assert [said for said in here.said if "building" in said] == [
+        "building the tests' template: 1 migration",
+        "building the tests' template: 0 migrations, and the seeds",
+        "building the tests' template: 0 migrations, and the seeds",
+    ]
+
+
+def test_a_seed_that_fails_is_told_with_its_line_and_nobody_else_misses_anything(
+    bench: BenchOf,
+) -> None:
+    here, seeded = seeded_bench(bench, "\ninsert into app.b values (1)")
+    workshop = here.workshop()
+    for _ in range(2):
+        with pytest.raises(SeedFailed) as caught:
+            workshop.make(seeded)
+        assert caught.value.finding.line == 2
+    assert rows(workshop.make(here.everything)) == []
+
+
+def test_seeds_that_are_not_there_are_missed(bench: BenchOf) -> None:
+    here = bench({"0001_a.sql": BUILT})
+    with pytest.raises(FilesError):
+        here.workshop().make(Contents(versions=here.project.versions, seeded=True))
+
+
+# --- dropping ---------------------------------------------------------------------------------
+
+
+def test_a_superuser_inside_is_waited_for_and_our_own_sessions_are_ended(tenant: Tenant) -> None:
+    """As autovacuum is: whom a role that is none may not end."""
+    name = tenant.made(name_with_maker(PREFIX))
+    theirs = psycopg.connect(make_conninfo(tenant.admin.conninfo, dbname=name))
+    ours = psycopg.connect(tenant.to(name))
+    leaving = threading.Timer(0.3, theirs.close)
+    leaving.start()
+    with connect(tenant.server, purpose="test") as connection:
+        drop_database(connection, name)
+    leaving.join()
+    ours.close()
+    assert name not in tenant.databases()

@@ -140,4 +140,4 @@ def test_a_connection_that_is_closed_or_lost_has_undone_it(
         with pytest.raises(psycopg.OperationalError):
             another.execute("select 1")
     assert rows(target) == []
-    assert value(target, "select count(*) from pg_locks where mode = 'RowExclusiveLock'") == 0
+    assert value(target, "select count(*) from pg_locks where relation = 't'::regclass") == 0

@@ -148,7 +148,7 @@ def test_what_was_kept_or_lent_stays_while_somebody_looks_into_it(
     until(lambda: swept_by_hand(tenant, tmp_path).dropped == (name,), "the sweep")
 
 
-@pytest.mark.parametrize("note", ["", lent(-HOUR, DEAD)], ids=["killed", "lent"])
+@pytest.mark.parametrize("note", ["", lent(-HOUR, DEAD)], ids=["nothing noted", "lent"])
 def test_a_session_that_outlives_its_run_is_ended(
     tenant: Tenant, tmp_path: Path, note: str
 ) -> None:

@@ -1171,17 +1171,194 @@ _TESTING = (
         name="what is made ahead goes before a worker is finished",
         against="xdist interrupts a worker that cleans up later, and databases are left",
         module="pytest_plugin.py",
-        text="        _end_shared(run, run.supply)\n        run.supply.close()",
-        without="        _end_shared(run, run.supply)",
+        text="        run.supply.close()\n",
+        without="        pass\n",
         test="test_pytest_plugin.py::test_every_fixture_gives_what_it_says",
     ),
     Guard(
         name="a transaction that a test has ended costs it its database",
         against="the next tests see what it has committed",
         module="pytest_plugin.py",
-        text="        _end_shared(request.config.stash[_run], supply)\n        pytest.fail",
+        text="        _end_shared(run, supply, lease)\n        pytest.fail",
         without="        pytest.fail",
         test="test_pytest_plugin.py::test_who_commits_by_a_statement_costs_its_database",
+    ),
+)
+
+# --- seeds ------------------------------------------------------------------------------------
+
+_SEEDING = (
+    Guard(
+        name="a seed writes rows, and nothing else",
+        against="a table is made by a seed: no migration knows it, and production lacks it",
+        module="files/seed_refusals.py",
+        text="return kind in _WRITES_ROWS",
+        without="return True",
+        test="test_files_seed_refusals.py::"
+        "test_what_is_no_work_for_a_seed_is_refused_with_its_line",
+    ),
+    Guard(
+        name="what a Python seed was read as is what it runs as",
+        against="the rows of a template are not those that its checksum stands for",
+        module="files/seed_modules.py",
+        text='return compile(self.texts[fullname], self.files[fullname], "exec"',
+        without='return compile(self.files[fullname].read_text(), self.files[fullname], "exec"',
+        test="test_files_seed_modules.py::test_what_was_read_is_what_runs",
+    ),
+    Guard(
+        name="only a disposable database is seeded",
+        against="the rows of a demo stand among those of production",
+        module="postgres/seeding.py",
+        text="if not was_disposable:",
+        without="if False:",
+        test="test_postgres_seeding.py::test_a_database_that_is_not_disposable_is_not_seeded",
+    ),
+    Guard(
+        name="a Python seed cannot commit by its connection",
+        against="a reset that fails behind it has dropped yesterday's rows",
+        module="postgres/lending.py",
+        text='raise NotYours("it does not commit: Headwater does, when every seed has run")',
+        without="psycopg.Connection.commit(self)",
+        test="test_postgres_lending.py::test_what_would_end_the_transaction_is_refused",
+    ),
+    Guard(
+        name="a Python seed cannot commit by a statement",
+        against="a reset that fails behind it has dropped yesterday's rows",
+        module="postgres/seeding.py",
+        text='b"SAVEPOINT %s;\\n" % name + no_commit(name)',
+        without='b"SAVEPOINT %s;\\n" % name',
+        test="test_postgres_reset.py::test_a_python_seed_that_commits_leaves_yesterday",
+    ),
+    Guard(
+        name="a seed ends in the transaction in which it began",
+        against="one that rolls back and begins anew throws away the seeds before it, unnoticed",
+        module="postgres/seeding.py",
+        text="reply = send(connection, check_what_is_deferred(name) + forget)",
+        without="reply = send(connection, forget)",
+        test="test_postgres_seeding.py::"
+        "test_a_python_seed_that_does_what_it_must_not_leaves_no_row",
+    ),
+    Guard(
+        name="what a seed leaves open is closed before anything is sent",
+        against="the run waits for data of a COPY that nobody sends",
+        module="postgres/seeding.py",
+        text="if status == pq.TransactionStatus.INTRANS and not busy:",
+        without="if status == pq.TransactionStatus.INTRANS:",
+        test="test_postgres_seeding.py::"
+        "test_a_python_seed_that_does_what_it_must_not_leaves_no_row",
+    ),
+    Guard(
+        name="a seed meets nothing that an earlier one has left",
+        against="a search_path of one seed leads the next one to another table",
+        module="postgres/seeding.py",
+        text="text + check_what_is_deferred(name) + forget",
+        without="text + check_what_is_deferred(name)",
+        test="test_postgres_seeding.py::test_a_seed_meets_nothing_that_an_earlier_one_has_left",
+    ),
+    Guard(
+        name="what a seed prints is no output of the task",
+        against="--json prints something else than one object",
+        module="postgres/seeding.py",
+        text="            redirect_stdout(sys.stderr),\n",
+        without="",
+        test="test_postgres_seeding.py::test_what_a_python_seed_prints_is_no_output_of_the_task",
+    ),
+    Guard(
+        name="a row that does not fit is no reason for another transaction",
+        against="a typing error in a seed makes reset rehearse everything, and tell another error",
+        module="postgres/reset.py",
+        text="isinstance(error, SeedFailed) and isinstance(cause, psycopg.IntegrityError)",
+        without="False",
+        test="test_postgres_reset.py::test_a_broken_seed_leaves_yesterday",
+    ),
+    Guard(
+        name="seeds are rehearsed where a reset cannot be undone",
+        against="the schema is dropped and rebuilt, and then there are no rows",
+        module="postgres/reset.py",
+        text="            self._rehearse_seeds(scratch)\n",
+        without="",
+        test="test_postgres_reset.py::test_where_one_transaction_cannot_do_the_seeds_are_rehearsed",
+    ),
+    Guard(
+        name="seeds are run a second time",
+        against="a seed that may not run again is found on the laptop of somebody else",
+        module="checks/sowing.py",
+        text="return tuple(_second_run(connection, ready, settings)), after",
+        without="return (), after",
+        test="test_checks_sowing.py::"
+        "test_a_seed_that_changes_rows_again_is_told_with_table_and_count",
+    ),
+    Guard(
+        name="a seed that defines something in a block is found",
+        against="a table is made by a seed: no migration knows it, and production lacks it",
+        module="checks/sowing.py",
+        text="if after is not None and (defined := _differences(before, after)):",
+        without='if (defined := ""):',
+        test="test_checks_sowing.py::test_a_seed_that_changes_the_schema_is_told",
+    ),
+)
+
+# --- being the application in a test ----------------------------------------------------------
+
+_ACTING = (
+    Guard(
+        name="a role that row security does not bind is no application",
+        against="a test of isolation passes as it would without any policy",
+        module="testing/context.py",
+        text="    if bypasses or owned:",
+        without="    if False:",
+        test="test_testing_context.py::test_a_role_that_row_security_does_not_bind_is_refused",
+    ),
+    Guard(
+        name="on an idle connection the application is the session, not a transaction",
+        against="a rollback brings the owner's rights back in the middle of the block",
+        module="testing/context.py",
+        text="    connection.autocommit = True\n",
+        without="",
+        test="test_testing_context.py::"
+        "test_on_an_idle_connection_the_block_may_commit_and_roll_back",
+    ),
+    Guard(
+        name="a block that was left under another role is an error",
+        against="what ran as the owner is taken for what the application may do",
+        module="testing/context.py",
+        text='    if found["role"] != block.role:',
+        without="    if False:",
+        test="test_testing_context.py::test_a_block_that_is_left_under_another_role_is_an_error",
+    ),
+    Guard(
+        name="the transaction of a block is the one in which it began",
+        against="an inner block goes on with the organization of the outer one",
+        module="testing/context.py",
+        text="        if found[_MARK] != block.mark:",
+        without="        if False:",
+        test="test_testing_context.py::"
+        "test_an_inner_block_of_the_same_role_notices_the_end_of_its_transaction",
+    ),
+    Guard(
+        name="a block has nothing of the context around it",
+        against="a test that forgets the project has that of an outer block or of a SET before",
+        module="testing/context.py",
+        text='{**dict.fromkeys(self.read, ""), **self.values}',
+        without="self.values",
+        test="test_testing_context.py::test_what_was_set_before_is_there_again",
+    ),
+    Guard(
+        name="a context that is missing is told",
+        against="an assertion that nothing is there holds because nothing can be seen",
+        module="testing/context.py",
+        text="    if block.forgotten:\n",
+        without="    if False:\n",
+        test="test_testing_context.py::"
+        "test_a_statement_that_finds_nothing_without_a_context_is_told_why",
+    ),
+    Guard(
+        name="a statement that failed is rolled back with its block",
+        against="the role of the application stays behind, in a transaction nobody can use",
+        module="testing/context.py",
+        text="            raise psycopg.Rollback(transaction)",
+        without="            return",
+        test="test_testing_context.py::test_a_block_whose_statement_failed_puts_back_as_well",
     ),
 )
 
@@ -1196,4 +1373,6 @@ GUARDS = (
     *_FOLDER,
     *_ASKING,
     *_TESTING,
+    *_SEEDING,
+    *_ACTING,
 )

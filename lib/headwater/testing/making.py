@@ -30,6 +30,7 @@ from headwater.errors import (
     HeadwaterError,
     LockBusy,
     MigrationFailed,
+    SeedFailed,
     TargetError,
     Unreachable,
 )
@@ -41,11 +42,13 @@ from headwater.postgres.databases import (
     create_database,
     drop_database,
     scratch_database,
+    strategy_of,
     wait_until_empty,
 )
 from headwater.postgres.lock import holder_of, try_lock
 from headwater.postgres.makers import name_with_maker, this_process
 from headwater.postgres.pooler import require_own_session
+from headwater.postgres.seeding import apply_seeds
 from headwater.postgres.templates import (
     keys_of,
     longest,
@@ -66,9 +69,10 @@ _LONGEST_BUILD_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a test database holds: nothing, or what these migrations build."""
+    """What a test database holds: nothing, or what these migrations build, and the seeds."""
 
     versions: tuple[str, ...] = ()
+    seeded: bool = False
 
 
 NOTHING = Contents()
@@ -129,7 +133,7 @@ class Workshop:
             if self._connection is None or self._connection.broken:
                 self.close()
                 self._connection = self._open.enter_context(_session(self.server))
-                self._strategy = _strategy(self._connection)
+                self._strategy = strategy_of(self._connection)
             yield self._connection
 
     def make(self, contents: Contents, *, note: str = "") -> Database:
@@ -164,7 +168,7 @@ class Workshop:
                 note="\n".join(notes),
             )
             if not template:
-                self._fill(target, contents.versions)
+                self._fill(target, contents)
                 # Files that cannot be cloned may have written a comment of their own.
                 add_to_comment(connection, name, MARK, *notes)
         except BaseException:
@@ -197,14 +201,14 @@ class Workshop:
         if contents not in self._templates:
             try:
                 self._templates[contents] = self._ready(connection, contents)
-            except (FilesError, MigrationFailed, HalfDone) as error:
+            except (FilesError, MigrationFailed, HalfDone, SeedFailed) as error:
                 # The files stay as they were read: they would fail for each test anew.
                 self._failures[contents] = error
                 raise
         return self._templates[contents]
 
     def _ready(self, connection: Connection, contents: Contents) -> str:
-        if not contents.versions:
+        if contents == NOTHING:
             return ""
         keys = self._keys(connection, contents)
         if longest(connection, keys, self._name) < len(keys):
@@ -224,9 +228,15 @@ class Workshop:
         return [m for m in self.project.folder.migrations if m.version in contents.versions]
 
     def _keys(self, connection: Connection, contents: Contents) -> tuple[str, ...]:
+        """Give the key of each prefix of the files; the seeds, when they are wanted, come last."""
         code = key_of("test databases")
         chosen = self._files(contents)
-        return keys_of(connection, self.project.settings, chosen, (), code=code)
+        keys = keys_of(connection, self.project.settings, chosen, (), code=code)
+        if not contents.seeded:
+            return keys
+        built = keys[-1] if keys else code
+        seeds = f"{built} {self.project.seeds.checksum}"
+        return (*keys, hashlib.sha256(seeds.encode()).hexdigest())
 
     def _build(
         self, connection: Connection, contents: Contents, keys: Sequence[str], there: int
@@ -237,11 +247,13 @@ class Workshop:
         are a part of that. "" when it cannot be a template.
         """
         self._refuse_escapes()
-        count = len(keys) - there
-        self.notify(Said(message=f"building the tests' template: {plural(count, 'migration')}"))
+        count = max(len(contents.versions) - there, 0)
+        seeds = ", and the seeds" if contents.seeded else ""
+        told = f"building the tests' template: {plural(count, 'migration')}{seeds}"
+        self.notify(Said(message=told))
         template = name_of_template(keys[there - 1]) if there else ""
         with scratch_database(self.server, connection=connection, template=template) as scratch:
-            self._fill(scratch, contents.versions, there=there)
+            self._fill(scratch, contents, there=there)
             with connect(scratch, purpose="test"):
                 # A first session writes down what every one reads when it begins; that is cloned.
                 pass
@@ -260,7 +272,8 @@ class Workshop:
         Says once whom it waits for. Raises LockBusy after ten minutes.
         """
         files = [(m.version, m.checksum) for m in self._files(contents)]
-        digest = hashlib.sha256(json.dumps(files).encode()).digest()
+        seeds = self.project.seeds.checksum if contents.seeded else ""
+        digest = hashlib.sha256(json.dumps([files, seeds]).encode()).digest()
         lock = int.from_bytes(digest[:8], signed=True)
         deadline = time.monotonic() + _LONGEST_BUILD_S
         told = False
@@ -288,8 +301,12 @@ class Workshop:
         if escapes:
             raise FilesError("the migrations reach beyond their database", findings=escapes)
 
-    def _fill(self, target: Target, versions: Sequence[str], *, there: int = 0) -> None:
-        apply_in_order(self.project.folder, self.project.settings, target, versions, there=there)
+    def _fill(self, target: Target, contents: Contents, *, there: int = 0) -> None:
+        """Run the files behind the first `there`, and then the seeds."""
+        settings = self.project.settings
+        apply_in_order(self.project.folder, settings, target, contents.versions, there=there)
+        if contents.seeded:
+            apply_seeds(target, self.project.seeds, settings)
 
 
 _workshops = weakref.WeakSet[Workshop]()
@@ -316,14 +333,3 @@ def _session(server: Target) -> Generator[Connection]:
                 (f"{APPLICATION}{this_process()}",),
             )
         yield connection
-
-
-def _strategy(connection: Connection) -> tuple[sql.Composable, ...]:
-    """Choose how the server clones: file by file where nothing is flushed to a disk.
-
-    That needs two checkpoints, which cost next to nothing without fsync; page by page through the
-    log, the server's own choice, takes twice as long there.
-    """
-    with translated("asking for the server's settings"):
-        fsync = connection.execute("SELECT pg_catalog.current_setting('fsync')").fetchone()
-    return (sql.SQL("STRATEGY file_copy"),) if fsync == ("off",) else ()

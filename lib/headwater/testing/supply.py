@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 
 from headwater.model import Notify, Target, ignore
 from headwater.testing.databases import Database
@@ -102,6 +102,15 @@ class Supply:
                 self._changed.notify_all()
                 return
         self._drop(self.workshop, database.name)
+
+    @contextmanager
+    def fresh(self, contents: Contents) -> Generator[Database]:
+        """Take a database, and give it back whatever happens."""
+        database = self.take(contents)
+        try:
+            yield database
+        finally:
+            self.give_back(database)
 
     def keep(self, database: Database, note: str) -> None:
         """Leave a database where it is, with one more line in its comment."""

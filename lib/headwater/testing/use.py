@@ -67,34 +67,44 @@ def sweep_server(server: Target) -> None:
 
 
 def contents(
-    project: Project, *, at: str = "", before: bool = False, empty: bool = False
+    project: Project,
+    *,
+    at: str = "",
+    before: bool = False,
+    seeded: bool = False,
+    empty: bool = False,
 ) -> Contents:
     """Say what a test database is to hold: everything, what a version builds, or nothing.
 
-    Raises SettingsError for a version that has no file.
+    With `seeded` the rows of the seeds, too. Raises SettingsError for a version that has no file.
     """
     if empty:
         return NOTHING
-    if not at:
-        return Contents(versions=project.versions)
-    return Contents(versions=project.versions_to(at, before=before))
+    versions = project.versions_to(at, before=before) if at else project.versions
+    return Contents(versions=versions, seeded=seeded)
 
 
 @contextmanager
 def database(
-    *, at: str = "", before: bool = False, empty: bool = False, root: Path | str | None = None
+    *,
+    at: str = "",
+    before: bool = False,
+    seeded: bool = False,
+    empty: bool = False,
+    root: Path | str | None = None,
 ) -> Generator[Database]:
     """Give a fresh, migrated database; drop it afterwards, or keep it when the body fails.
 
-    `at` is the last version that it is to have; with `before` the first that is missing. `empty`
-    is a database without anything. `root` is the project's folder (default: the nearest one at or
-    above the working directory). A body that raises keeps the database as evidence, and a note
-    on its error gives the URL.
+    `at` is the last version that it is to have; with `before` the first that is missing. `seeded`
+    runs the seeds, `empty` gives a database without anything. `root` is the project's folder
+    (default: the nearest one at or above the working directory). A body that raises keeps the
+    database as evidence, and a note on its error gives the URL.
 
-    Raises SettingsError, FilesError, MigrationFailed, or TargetError when there is no server.
+    Raises SettingsError, FilesError, MigrationFailed, SeedFailed, or TargetError when there is no
+    server.
     """
     supply = _supply(Path(root) if root else find_project(Path.cwd()))
-    made = supply.take(contents(supply.project, at=at, before=before, empty=empty))
+    made = supply.take(contents(supply.project, at=at, before=before, seeded=seeded, empty=empty))
     try:
         yield made
     except BaseException as error:
