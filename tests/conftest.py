@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import secrets
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -17,20 +16,23 @@ import psycopg
 import pytest
 from psycopg import conninfo, sql
 
-from headwater.files.read import read_folder
 from headwater.model import Target
 from headwater.postgres.connect import with_database
-from headwater.postgres.databases import MARK
-from headwater.postgres.run import migrate
+from headwater.postgres.databases import create_database, drop_database
+from headwater.postgres.makers import name_with_maker
 from headwater.postgres.templates import PREFIX
 from headwater.settings import Settings
+from headwater.testing.databases import PREFIX as TEST_PREFIX
+from headwater.testing.databases import Database, note_of_making
+from headwater.testing.making import NOTHING
+from headwater.testing.supply import Supply
+from headwater.testing.use import contents
 from tests.servers import VERSIONS, Missing, pgbouncer, started
 from tests.support import server_of_tests
 
 ROOT = Path(__file__).parent.parent
 
 FreshDatabase = Callable[..., AbstractContextManager[str]]
-_failed = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
@@ -40,35 +42,35 @@ def server() -> Target:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(server: Target) -> FreshDatabase:
+def fresh_database(server: Target, database_supply: Supply) -> FreshDatabase:
     """Make a database (empty, or a clone of `template`), give its URL, and drop it afterwards."""
-    return databases_of(server)
-
-
-def databases_of(server: Target) -> FreshDatabase:
-    """Give what makes databases on a server."""
+    clone = databases_of(server)
 
     @contextmanager
     def make(template: str | None = None) -> Generator[str]:
-        name = f"headwater_test_{secrets.token_hex(6)}"
+        if template:
+            with clone(template) as url:
+                yield url
+        else:
+            with database_supply.fresh(NOTHING) as database:
+                yield database.target.conninfo
+
+    return make
+
+
+def databases_of(server: Target) -> FreshDatabase:
+    """Give what makes databases on any server, as the supply does on its own."""
+
+    @contextmanager
+    def make(template: str | None = None) -> Generator[str]:
+        name = name_with_maker(TEST_PREFIX)
         with psycopg.connect(server.conninfo, autocommit=True) as admin:
-            admin.execute(
-                sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
-                    sql.Identifier(name), sql.Identifier(template or "template0")
-                )
-            )
-            admin.execute(
-                sql.SQL("COMMENT ON DATABASE {} IS {}").format(
-                    sql.Identifier(name), sql.Literal(MARK)
-                )
-            )
+            create_database(admin, name, template=template or "template0", note=note_of_making())
         try:
             yield conninfo.make_conninfo(server.conninfo, dbname=name)
         finally:
             with psycopg.connect(server.conninfo, autocommit=True) as admin:
-                admin.execute(
-                    sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-                )
+                drop_database(admin, name)
 
     return make
 
@@ -100,42 +102,21 @@ def unused_templates_go(request: pytest.FixtureRequest) -> Generator[None]:
 
 
 @pytest.fixture(scope="session")
-def reference_template(server: Target, fresh_database: FreshDatabase) -> Generator[str]:
-    """The name of a database with the reference schema, made once for each test process."""
-    # Spelt out: what a developer has set must not change what the tests are about.
-    settings = Settings(root=ROOT, migrations=ROOT / "migrations", schemas=("kb", "core"))
-    with fresh_database() as url:
-        name = str(conninfo.conninfo_to_dict(url)["dbname"])
-        migrate(
-            with_database(server, name, "test template"),
-            read_folder(settings.migrations),
-            settings,
-        )
-        yield name
-
-
-@pytest.fixture(scope="session")
-def reference_database(
-    fresh_database: FreshDatabase, reference_template: str
-) -> Callable[[], AbstractContextManager[str]]:
+def reference_database(database_supply: Supply) -> Callable[[], AbstractContextManager[str]]:
     """Make a database with the reference schema, give its URL, and drop it afterwards."""
-    return lambda: fresh_database(reference_template)
+
+    @contextmanager
+    def make() -> Generator[str]:
+        with database_supply.fresh(contents(database_supply.project)) as database:
+            yield database.target.conninfo
+
+    return make
 
 
 @pytest.fixture
-def target(
-    server: Target, fresh_database: FreshDatabase, request: pytest.FixtureRequest
-) -> Generator[Target]:
+def target(server: Target, empty_database: Database) -> Target:
     """An empty, disposable database for one test; a test that fails keeps it, and says where."""
-    context = fresh_database()
-    url = context.__enter__()
-    name = str(conninfo.conninfo_to_dict(url)["dbname"])
-    yield with_database(server, name, "test")
-    # Without a guard tests are meant to fail (test_guards.py).
-    if request.node.stash.get(_failed, False) and "TESTED_COPY" not in os.environ:
-        print(f"\nthe database of this test is kept: {name}")
-    else:
-        context.__exit__(None, None, None)
+    return with_database(server, empty_database.name, "test")
 
 
 # --- other servers ----------------------------------------------------------------------------
@@ -196,17 +177,6 @@ def pooled(target: Target) -> Pooled:
             without(lacking)
 
     return give
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember whether a test failed, for the fixtures that keep the evidence."""
-    report = yield
-    if report.failed:
-        item.stash[_failed] = True
-    return report
 
 
 @pytest.fixture

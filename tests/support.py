@@ -14,18 +14,14 @@ from headwater.files.accepted import Accepted
 from headwater.files.grammar import parse
 from headwater.files.read import read_folder
 from headwater.model import Migration, MigrationFolder, Target
-from headwater.postgres.connect import target_of, with_database
 from headwater.postgres.run import migrate
-from headwater.postgres.target import private_target
 from headwater.settings import Settings, load_settings
+from headwater.testing.use import server_for_tests
 
 
 def server_of_tests(root: Path) -> Target:
     """Give the server for the databases of a checkout's tests: TEST_DATABASE_URL, or its own."""
-    settings = load_settings(root)
-    if settings.test:
-        return target_of(settings.test)
-    return with_database(private_target(settings), "postgres", "private server")
+    return server_for_tests(load_settings(root))
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:

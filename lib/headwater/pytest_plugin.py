@@ -241,6 +241,13 @@ def _keep(run: _Run, supply: Supply, lease: _Lease, why: str) -> None:
 # --- a database for each test -----------------------------------------------------------------
 
 
+@pytest.fixture(scope="session")
+def database_supply(request: pytest.FixtureRequest) -> Supply:
+    """What gives databases, for fixtures of one's own: `with database_supply.fresh(…) as db`."""
+    with _errors_as_text():
+        return _supply_of(request.config)
+
+
 @pytest.fixture
 def database(request: pytest.FixtureRequest) -> Generator[Database]:
     """A fresh database, migrated to the end, for this test alone."""

@@ -251,6 +251,18 @@ def drop_database(connection: Connection, name: str) -> None:
         )
 
 
+def strategy_of(connection: Connection) -> tuple[sql.Composable, ...]:
+    """Choose how the server copies a database, as an option of CREATE DATABASE.
+
+    File by file where nothing is flushed to a disk: that needs two checkpoints, which cost next to
+    nothing without fsync. Page by page through the log, the server's own choice, takes twice as
+    long there.
+    """
+    with translated("asking how the server writes"):
+        row = connection.execute("SELECT pg_catalog.current_setting('fsync')").fetchone()
+    return (sql.SQL("STRATEGY file_copy"),) if row == ("off",) else ()
+
+
 Locale = tuple[sql.Composable, ...]
 """Encoding and locale of a database, as options of CREATE DATABASE."""
 
@@ -285,7 +297,7 @@ def scratch_database(
         elif template:
             wait_until_empty(connection, template)
         try:
-            options = () if template else locale
+            options = (*strategy_of(connection), *(() if template else locale))
             create_database(connection, name, *options, template=template or "template0", note=note)
             yield with_database(server, name, "scratch database")
         except BaseException as first:

@@ -35,6 +35,7 @@ from headwater.postgres.databases import (
     create_database,
     drop_database,
     scratch_database,
+    strategy_of,
     wait_until_empty,
 )
 from headwater.postgres.lock import holder_of, try_lock
@@ -104,7 +105,7 @@ class Workshop:
             if self._connection is None or self._connection.broken:
                 self.close()
                 self._connection = self._open.enter_context(_session(self.server))
-                self._strategy = _strategy(self._connection)
+                self._strategy = strategy_of(self._connection)
             yield self._connection
 
     def make(self, contents: Contents, *, note: str = "") -> Database:
@@ -227,17 +228,6 @@ def _session(server: Target) -> Generator[Connection]:
                 (f"{APPLICATION}{this_process()}",),
             )
         yield connection
-
-
-def _strategy(connection: Connection) -> tuple[sql.Composable, ...]:
-    """Choose how the server clones: file by file where nothing is flushed to a disk.
-
-    That needs two checkpoints, which cost next to nothing without fsync; page by page through the
-    log, the server's own choice, takes twice as long there.
-    """
-    if connection.execute("SELECT pg_catalog.current_setting('fsync')").fetchone() == ("off",):
-        return (sql.SQL("STRATEGY file_copy"),)
-    return ()
 
 
 @contextmanager

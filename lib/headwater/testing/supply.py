@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 
 from headwater.model import Notify, Target, ignore
 from headwater.testing.databases import Database
@@ -85,6 +85,15 @@ class Supply:
         with self._changed:
             self._returned.append(database.name)
             self._changed.notify_all()
+
+    @contextmanager
+    def fresh(self, contents: Contents) -> Generator[Database]:
+        """Take a database, and give it back whatever happens."""
+        database = self.take(contents)
+        try:
+            yield database
+        finally:
+            self.give_back(database)
 
     def keep(self, database: Database, note: str) -> None:
         """Leave a database where it is, with one more line in its comment."""
