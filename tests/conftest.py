@@ -193,9 +193,13 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what the museum and the corpus of lint have shown, as fractions."""
+    """Print what the museum, the corpus of lint and the end-to-end suite have shown, as fractions.
+
+    (The suite's own conftest is not read where tests run in other processes.)
+    """
     _tell_of_the_museum(terminalreporter)
-    _tell_of_the_corpus(terminalreporter)
+    for name, what in _PAIRS.items():
+        _tell_of_pairs(terminalreporter, name, what)
 
 
 def _tell_of_the_museum(terminalreporter: pytest.TerminalReporter) -> None:
@@ -211,23 +215,25 @@ def _tell_of_the_museum(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{what}: {sum(ended)} of {len(ended)}")
 
 
-_CORPUS = {
-    "hazards": "hazards found at their line",
-    "safe": "safe forms without a finding above information",
-    "refuted": "text findings about locks, rewrites and scans that the trace refutes, "
+# A property of tests, whose value is how many of how many; and what that is.
+_PAIRS = {
+    "corpus hazards": "hazards found at their line",
+    "corpus safe": "safe forms without a finding above information",
+    "corpus refuted": "text findings about locks, rewrites and scans that the trace refutes, "
     "shown all the same",
+    "isolation": "isolation",
+    "strangers": "references to what belongs to others refused",
 }
 
 
-def _tell_of_the_corpus(terminalreporter: pytest.TerminalReporter) -> None:
-    for sort, what in _CORPUS.items():
-        pairs = [
-            value
-            for reports in terminalreporter.stats.values()
-            for report in reports
-            for name, value in getattr(report, "user_properties", ())
-            if name == f"corpus {sort}" and report.when == "call"
-        ]
-        if pairs:
-            some, of = (sum(numbers) for numbers in zip(*pairs, strict=True))
-            terminalreporter.write_line(f"{what}: {some} of {of}")
+def _tell_of_pairs(terminalreporter: pytest.TerminalReporter, name: str, what: str) -> None:
+    pairs = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for given, value in getattr(report, "user_properties", ())
+        if given == name and report.when == "call"
+    ]
+    if pairs:
+        some, of = (sum(numbers) for numbers in zip(*pairs, strict=True))
+        terminalreporter.write_line(f"{what}: {some} of {of}")

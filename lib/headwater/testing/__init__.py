@@ -5,16 +5,22 @@ from typing import TYPE_CHECKING
 from headwater.lazy import exporting
 
 if TYPE_CHECKING:
+    from headwater.testing.context import MissingContext, as_application
     from headwater.testing.databases import Database
     from headwater.testing.lending import drop, find, lend
+    from headwater.testing.rows import Row, insert
     from headwater.testing.sweeping import sweep
     from headwater.testing.use import database, server_for_tests
 
 __all__ = [
     "Database",
+    "MissingContext",
+    "Row",
+    "as_application",
     "database",
     "drop",
     "find",
+    "insert",
     "lend",
     "server_for_tests",
     "sweep",
@@ -23,9 +29,13 @@ __all__ = [
 __getattr__ = exporting(
     __name__,
     Database="databases",
+    MissingContext="context",
+    Row="rows",
+    as_application="context",
     database="use",
     drop="lending",
     find="lending",
+    insert="rows",
     lend="lending",
     server_for_tests="use",
     sweep="sweeping",

@@ -1,0 +1,527 @@
+"""Being the application for a while: its role, and the settings that its policies read.
+
+The owner of a schema is not bound by row security, and neither is a superuser: a test that asks as
+one of them proves nothing of what the application sees. Nor does a test that forgets to say for
+whom the application works: it sees no rows, and an assertion that nothing is there holds. So a
+block without a context tells of each statement that found nothing.
+
+`SET` is transactional, which decides how a block begins and ends:
+
+- On a connection that is idle, role and settings are set outside any transaction: what is committed
+  or rolled back inside leaves them as they are. A transaction that is still open at the end began
+  in the block, and ends with it: committed, or rolled back when the block raises.
+- In an open transaction the block is a savepoint (`connection.transaction()`), with `SET LOCAL`
+  behind it. To end that transaction inside is refused by psycopg, and by a look at the end where it
+  was done in SQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+import psycopg
+from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.rows import tuple_row
+
+from headwater.errors import HeadwaterError, TargetError
+
+ROLE = "app_rls"
+SETTING = "app.current_{}_id"
+
+Connection = psycopg.Connection[Any]
+
+
+class MissingContext(UserWarning):
+    """A statement found nothing in a block that says not for whom the application works."""
+
+
+@contextmanager
+def as_application(
+    connection: Connection, *, role: str | None = None, setting: str | None = None, **context: Any
+) -> Generator[Connection]:
+    """Act as the application for a block: under its role, for what the keywords name.
+
+        with as_application(connection, organization=org, project=project.id):
+            connection.execute("select * from kb.documents")
+
+    A keyword NAME sets `app.current_NAME_id` (`setting`, in which `{}` stands for the name) to a
+    UUID, a number, a text, or to the `id` of a row. None says that there is none, on purpose. The
+    other settings of that form that the policies and functions of the database read are emptied,
+    so that a block inside another one has nothing of its context. Afterwards role and settings are
+    what they were. (A setting that never was set is empty then: PostgreSQL forgets no name.)
+
+    In a block without any keyword a statement that finds or changes nothing warns once of
+    `MissingContext`, and a row that row security refuses gets a note with the same words.
+
+    On an idle connection the block commits what is open at its end, and rolls back when it raises.
+    In an open transaction it is a savepoint: rolled back when it raises, and when a statement in it
+    failed, even if the error was caught.
+
+    Raises TargetError, before anything is set, where the role is missing, cannot be taken or is not
+    bound by row security; HeadwaterError where the block was left under another role.
+    """
+    _require_usable(connection)
+    role, setting = role or ROLE, setting or SETTING
+    inside = connection.info.transaction_status is TransactionStatus.INTRANS
+    values = {name: _text(name, value) for name, value in context.items()}
+    with _outside_a_transaction(connection):
+        _require_bound(connection, role)
+        read = _names_that_are_read(connection, setting)
+    block = _Block(role=role, setting=setting, values=values, read=read)
+    _warn_of_unread(block)
+    entered = _savepoint if inside else _session
+    with _watched(connection, block), _explained(block), entered(connection, block):
+        yield connection
+
+
+@dataclass(slots=True, kw_only=True)
+class _Block:
+    """One block: what it sets, and whether it has told of a missing context."""
+
+    role: str
+    setting: str
+    values: Mapping[str, str]
+    read: tuple[str, ...]
+    """The names whose settings something in the database reads."""
+    told: bool = False
+    mark: str = field(default_factory=lambda: secrets.token_hex(8))
+
+    @property
+    def forgotten(self) -> bool:
+        """Say whether nothing was said about the context, not even that there is none."""
+        return not self.values
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Give every setting that the block makes, the role last."""
+        names = {**dict.fromkeys(self.read, ""), **self.values}
+        return {self.setting.replace("{}", n): text for n, text in names.items()} | {
+            "role": self.role
+        }
+
+    def explanation(self, what: str) -> str:
+        """Say what happened, why, and what to write."""
+        names = self.read or ("organization",)
+        keywords = ", ".join(f"{name}=..." for name in names)
+        return (
+            f"{what}: this block acts as {self.role} without any context, so row security shows "
+            f"and takes no rows of a tenant; write as_application(connection, {keywords}), or "
+            f"{names[0]}=None where that is the point"
+        )
+
+
+# --- before anything is set -------------------------------------------------------------------
+
+
+def _require_usable(connection: Connection) -> None:
+    if not isinstance(connection, psycopg.Connection):
+        raise TypeError(f"as_application takes a psycopg.Connection, not {connection!r}")
+    status = connection.info.transaction_status
+    if status is TransactionStatus.INERROR:
+        raise _told(
+            "as_application cannot begin: the transaction is aborted",
+            hint="roll back first, or catch the error inside `with connection.transaction():`",
+        )
+    if connection.info.pipeline_status is not PipelineStatus.OFF:
+        raise _told(
+            "as_application cannot begin inside a pipeline",
+            hint="open the block first, and the pipeline in it",
+        )
+    if status is TransactionStatus.ACTIVE:
+        raise _told(
+            "as_application cannot begin: the connection is busy with a COPY or a stream",
+            hint="finish it before the block",
+        )
+
+
+def _text(name: str, value: Any) -> str:
+    """Give what a setting is set to. Raises TypeError for what is no id and has none."""
+    if value is None:
+        return ""
+    found = value
+    if not isinstance(value, UUID | str | int):
+        found = value.get("id") if isinstance(value, Mapping) else getattr(value, "id", None)
+    if not isinstance(found, UUID | str | int):
+        raise TypeError(f"as_application: {name} is neither an id nor a row with an id: {value!r}")
+    return str(found)
+
+
+# A table's owner is not bound by its row security either, unless that is forced.
+_FACTS = """
+SELECT r.rolname IS NOT NULL, r.rolsuper OR r.rolbypassrls,
+    (SELECT c.oid::pg_catalog.regclass::text FROM pg_catalog.pg_class AS c
+      WHERE c.relrowsecurity AND NOT c.relforcerowsecurity
+        AND pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE') LIMIT 1)
+FROM (SELECT) AS one LEFT JOIN pg_catalog.pg_roles AS r ON r.rolname = %s
+"""
+
+
+def _require_bound(connection: Connection, role: str) -> None:
+    """Refuse a role that is not there, or whose rows row security would not hide."""
+    [(exists, bypasses, owned)] = _rows(connection, _FACTS, [role])
+    if not exists:
+        raise _told(
+            f"role {role} does not exist",
+            hint="create it in a migration, or name the application's role: "
+            "as_application(connection, role=...)",
+        )
+    if bypasses or owned:
+        why = "bypasses row security" if bypasses else f"owns {owned}, and so sees all of its rows"
+        raise _told(
+            f"role {role} {why}: a test under it would prove nothing",
+            hint=f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS"
+            if bypasses
+            else "let another role own the tables, or ALTER TABLE ... FORCE ROW LEVEL SECURITY",
+        )
+
+
+_READ = """
+SELECT DISTINCT m[1] FROM (
+    SELECT pg_catalog.pg_get_expr(p.polqual, p.polrelid) FROM pg_catalog.pg_policy AS p
+    UNION ALL
+    SELECT pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) FROM pg_catalog.pg_policy AS p
+    UNION ALL
+    SELECT pg_catalog.pg_get_expr(d.adbin, d.adrelid) FROM pg_catalog.pg_attrdef AS d
+    UNION ALL
+    SELECT pg_catalog.pg_get_viewdef(c.oid) FROM pg_catalog.pg_class AS c
+     WHERE c.relkind IN ('v', 'm') AND c.oid >= 16384
+    UNION ALL
+    SELECT coalesce(pg_catalog.pg_get_function_sqlbody(f.oid), f.prosrc)
+      FROM pg_catalog.pg_proc AS f WHERE f.oid >= 16384
+) AS source(text), pg_catalog.regexp_matches(source.text, %s, 'g') AS m
+ORDER BY 1
+"""
+
+_read_before: WeakKeyDictionary[Connection, dict[str, tuple[str, ...]]] = WeakKeyDictionary()
+
+
+def _names_that_are_read(connection: Connection, setting: str) -> tuple[str, ...]:
+    """Give the names whose settings the database's own code reads; asked once a connection."""
+    known = _read_before.setdefault(connection, {})
+    if setting not in known:
+        parts = [re.sub(r"(\W)", r"\\\1", part) for part in setting.split("{}")]
+        if len(parts) != 2:
+            raise ValueError(f"a setting with one {{}} in it, such as {SETTING}, not {setting!r}")
+        pattern = r"\y" + r"(\w+?)".join(parts) + r"\y"
+        known[setting] = tuple(name for (name,) in _rows(connection, _READ, [pattern]))
+    return known[setting]
+
+
+def _warn_of_unread(block: _Block) -> None:
+    """Warn of a keyword that no policy can have asked for: a slip in it would hide all rows."""
+    unread = [name for name in block.values if block.read and name not in block.read]
+    for name in unread:
+        _warn(
+            f"nothing in this database reads {block.setting.replace('{}', name)}; "
+            f"what is read belongs to the keywords {', '.join(block.read)}"
+        )
+
+
+# --- setting, and setting back ----------------------------------------------------------------
+
+
+@contextmanager
+def _session(connection: Connection, block: _Block) -> Generator[None]:
+    """Set outside any transaction; end the one that is open afterwards; set back."""
+    with _outside_a_transaction(connection):
+        before = _exchanged(connection, block.settings, local=False)
+    try:
+        yield
+    except BaseException as error:
+        with _as_note_of(error):
+            if not connection.closed:
+                connection.rollback()
+                _set_back(connection, before)
+        raise
+    if connection.closed:
+        return
+    try:
+        # What failed and was caught has taken the transaction with it.
+        aborted = connection.info.transaction_status is TransactionStatus.INERROR
+        (connection.rollback if aborted else connection.commit)()
+    except BaseException as error:
+        with _as_note_of(error):
+            _set_back(connection, before)
+        raise
+    _require_in_force(_set_back(connection, before), block)
+
+
+def _set_back(connection: Connection, before: Mapping[str, str]) -> dict[str, str]:
+    with _outside_a_transaction(connection):
+        return _exchanged(connection, before, local=False)
+
+
+# Set for one transaction: while it is there, that transaction is, and nothing before the block was
+# rolled back to.
+_MARK = "headwater.as_application"
+
+
+@contextmanager
+def _savepoint(connection: Connection, block: _Block) -> Generator[None]:
+    """Set for the transaction, behind a savepoint; a look at the end; set back."""
+    with connection.transaction() as transaction:
+        settings = {_MARK: block.mark} | block.settings
+        before = _exchanged(connection, settings, local=True)
+        try:
+            yield
+        except psycopg.ProgrammingError as error:
+            if "within a Transaction context" in str(error):
+                error.add_note(
+                    "as_application began in an open transaction, and is a savepoint of it: commit "
+                    "or roll back before the block, so that the block may do so"
+                )
+            raise
+        if connection.closed:
+            return
+        if connection.info.transaction_status is TransactionStatus.INERROR:
+            raise psycopg.Rollback(transaction)
+        found = _exchanged(connection, before, local=True)
+        _require_in_force(found, block)
+        if found[_MARK] != block.mark:
+            raise _lost("the transaction in which it began was ended")
+
+
+def _require_in_force(found: Mapping[str, str], block: _Block) -> None:
+    if found["role"] != block.role:
+        now = "the role of the session" if found["role"] == "none" else found["role"]
+        raise _lost(f"at its end the role was not {block.role} but {now}")
+
+
+def _lost(why: str) -> HeadwaterError:
+    return _told(
+        f"as_application was not in force for all of its block: {why}",
+        hint="what ran behind that had other rights; end transactions and change roles outside",
+        kind=HeadwaterError,
+    )
+
+
+_EXCHANGE = """
+WITH before AS MATERIALIZED (
+    SELECT i, name, value, coalesce(pg_catalog.current_setting(name, true), '') AS was
+    FROM ROWS FROM (pg_catalog.unnest(%s::text[]), pg_catalog.unnest(%s::text[]))
+        WITH ORDINALITY AS s(name, value, i)
+    ORDER BY i
+)
+SELECT name, was, pg_catalog.set_config(name, value, %s) FROM before ORDER BY i
+"""
+
+
+def _exchanged(
+    connection: Connection, settings: Mapping[str, str], *, local: bool
+) -> dict[str, str]:
+    """Set settings, and give what they were. Raises TargetError for a role that is not allowed."""
+    try:
+        rows = _rows(connection, _EXCHANGE, [[*settings], [*settings.values()], local])
+    except psycopg.errors.InsufficientPrivilege as error:
+        user, role = connection.info.user, settings.get("role")
+        raise _told(
+            f"{user} may not act as {role}: {error.diag.message_primary}",
+            hint=f"GRANT {role} TO {user}, or connect as a superuser",
+        ) from error
+    return {name: was for name, was, _ in rows}
+
+
+@contextmanager
+def _outside_a_transaction(connection: Connection) -> Generator[None]:
+    """Let an idle connection stay idle whatever is asked; in a transaction there is no outside."""
+    if connection.autocommit or connection.info.transaction_status is not TransactionStatus.IDLE:
+        yield
+        return
+    connection.autocommit = True
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.autocommit = False
+
+
+def _rows(connection: Connection, query: str, parameters: list[Any]) -> list[Any]:
+    """Ask by a cursor that nobody watches, whatever rows the connection gives."""
+    with psycopg.Cursor(connection, row_factory=tuple_row) as cursor:
+        return cursor.execute(query.encode(), parameters, prepare=False).fetchall()
+
+
+@contextmanager
+def _as_note_of(first: BaseException) -> Generator[None]:
+    """Let the first error win."""
+    try:
+        yield
+    except psycopg.Error as error:
+        first.add_note(f"as_application could not set back the role and its settings: {error}")
+
+
+def _told(message: str, *, hint: str, kind: type[HeadwaterError] = TargetError) -> HeadwaterError:
+    error = kind(message, hint=hint)
+    error.add_note(hint)  # which a traceback shows
+    return error
+
+
+# --- telling of a context that is missing ------------------------------------------------------
+
+_blocks: WeakKeyDictionary[Connection, list[_Block]] = WeakKeyDictionary()
+
+
+@contextmanager
+def _watched(connection: Connection, block: _Block) -> Generator[None]:
+    """Make the block the connection's innermost one, with cursors that look if it is forgotten."""
+    blocks = _blocks.setdefault(connection, [])
+    before: tuple[Any, Any] = connection.cursor_factory, connection.server_cursor_factory
+    if block.forgotten:
+        connection.cursor_factory = _watching(before[0])
+        connection.server_cursor_factory = _watching(before[1])
+    after: tuple[Any, Any] = connection.cursor_factory, connection.server_cursor_factory
+    blocks.append(block)
+    try:
+        yield
+    finally:
+        blocks.pop()
+        # A factory that the test has put there meanwhile stays.
+        if connection.cursor_factory is after[0]:
+            connection.cursor_factory = before[0]
+        if connection.server_cursor_factory is after[1]:
+            connection.server_cursor_factory = before[1]
+
+
+@contextmanager
+def _explained(block: _Block) -> Generator[None]:
+    """Note on the error of a refused row that the context is missing."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        # The function that checks policies, as the message may be in any language. The other
+        # source of this error is a privilege that is missing: no context would help.
+        if block.forgotten and error.diag.source_function == "ExecWithCheckOptions":
+            error.add_note(block.explanation("a row was refused"))
+        raise
+
+
+@cache
+def _watching(base: Any) -> Any:
+    """Give a class of cursors that does what another one does, and looks at what was found."""
+    if isinstance(base, type) and issubclass(base, _Looking):
+        return base
+    if isinstance(base, type):
+        return type(f"Watched{base.__name__}", (_Looking, base), {})
+    return lambda *args, **kwargs: _watching_of(base(*args, **kwargs))
+
+
+def _watching_of(cursor: Any) -> Any:
+    """Make a cursor that a function has made one that looks."""
+    kind: Any = type(cursor)
+    cursor.__class__ = _watching(kind)
+    return cursor
+
+
+class _Looking:
+    """What is put before a class of cursors: a look at what each statement found.
+
+    A cursor of the client knows that behind `execute`; in a pipeline, and on the server, it knows
+    when rows are fetched.
+    """
+
+    _unfetched = False
+
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        return self._looked(super().execute, args, kwargs)  # type: ignore[misc]
+
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        return self._looked(super().executemany, args, kwargs)  # type: ignore[misc]
+
+    def _looked(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        done = run(*args, **kwargs)
+        self._unfetched = True
+        cursor: Any = self
+        if cursor.connection.info.pipeline_status is PipelineStatus.OFF and (
+            cursor.rowcount == 0 or _says_nothing(cursor.pgresult)
+        ):
+            self._tell()
+        return done
+
+    def fetchone(self) -> Any:
+        return self._fetched(super().fetchone())  # type: ignore[misc]
+
+    def fetchmany(self, size: int = 0) -> Any:
+        return self._fetched(super().fetchmany(size))  # type: ignore[misc]
+
+    def fetchall(self) -> Any:
+        return self._fetched(super().fetchall())  # type: ignore[misc]
+
+    def __next__(self) -> Any:
+        try:
+            row = super().__next__()  # type: ignore[misc]
+        except StopIteration:
+            self._fetched(None)
+            raise
+        return self._fetched(row)
+
+    def _fetched(self, found: Any) -> Any:
+        """Tell when the first that was fetched is nothing."""
+        cursor: Any = self
+        first, self._unfetched = self._unfetched, False
+        if first and (found is None or found == [] or _says_nothing(cursor.pgresult)):
+            self._tell()
+        return found
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        found = False
+        for row in super().stream(*args, **kwargs):  # type: ignore[misc]
+            found = True
+            yield row
+        if not found:
+            self._tell()
+
+    @contextmanager
+    def copy(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        with super().copy(*args, **kwargs) as copy:  # type: ignore[misc]
+            yield copy
+        cursor: Any = self
+        if cursor.rowcount == 0:
+            self._tell()
+
+    def _tell(self) -> None:
+        cursor: Any = self
+        block = next(reversed(_blocks.get(cursor.connection, [])), None)
+        if block is None or block.told or not block.forgotten:
+            return
+        block.told = True
+        _warn(block.explanation(f"nothing was found or changed ({cursor.statusmessage})"))
+
+
+# What count, exists, bool_or, max and json_agg say of no rows, as text and in binary.
+_NOTHING = (b"0", b"f", b"", b"[]", b"{}")
+
+
+def _says_nothing(result: Any) -> bool:
+    """Say whether a result is the one row that an aggregate gives of no rows."""
+    if result is None or result.ntuples != 1 or result.nfields == 0:
+        return False
+    values = [result.get_value(0, column) for column in range(result.nfields)]
+    return all(v is None or v in _NOTHING or not v.strip(b"\0") for v in values)
+
+
+_INNER = (
+    str(Path(__file__).parent),
+    str(Path(psycopg.__file__).parent),
+    str(contextlib.__file__),
+)
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called: not in this package, the driver, or contextlib."""
+    # (`skip_file_prefixes` does this from Python 3.12 on.)
+    level, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_code.co_filename.startswith(_INNER):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, MissingContext, stacklevel=level)
