@@ -27,13 +27,14 @@ JSON = {"json": "print one JSON object instead of text"}
 # --- the schema -------------------------------------------------------------------------------
 
 
-@task(help=JSON)
-def reset(c: Context, json: bool = False) -> None:
+@task(help={"seed": "fill the tables from seeds/, in the same transaction", **JSON})
+def reset(c: Context, seed: bool = False, json: bool = False) -> None:
     """Drop the schemas and rebuild them from the migrations."""
     settings, target = open_target(json=json)
     folder = files.read_sound_folder(settings.migrations)
+    seeds = files.read_seeds(settings) if seed else None
     with report.progress() as notify:
-        rebuilt = postgres.rebuild(target, folder, settings, notify=notify)
+        rebuilt = postgres.rebuild(target, folder, settings, seeds=seeds, notify=notify)
     report.show("reset", rebuilt, target=target, json=json)
 
 
@@ -417,16 +418,29 @@ def sweep(c: Context, json: bool = False) -> None:
 # --- the project ------------------------------------------------------------------------------
 
 
-@task(help=JSON)
-def onboard(c: Context, json: bool = False) -> None:
+@task(help={"seed": "fill the tables from seeds/, too", **JSON})
+def onboard(c: Context, seed: bool = False, json: bool = False) -> None:
     """Take a fresh clone to a working database; safe to run twice."""
     written = files.write_dotenv(ROOT)
     settings, target = open_target(json=json)
     folder = files.read_sound_folder(settings.migrations)
+    seeds = files.read_seeds(settings) if seed else None
+    if seeds:
+        postgres.require_seedable(target, seeds)
     with report.progress() as notify:
         migrated = postgres.migrate(target, folder, settings, notify=notify)
+        seeded = (
+            postgres.apply_seeds(target, seeds, settings, was_disposable=True, notify=notify)
+            if seeds
+            else None
+        )
         verification = checks.verify(target, folder, settings, notify=notify)
-    outcome = report.Onboarded(migrated=migrated, verification=verification, dotenv=written)
+    outcome = report.Onboarded(
+        migrated=migrated,
+        verification=verification,
+        dotenv=written,
+        seeds=seeded.results if seeded else (),
+    )
     report.show("onboard", outcome, target=target, json=json, ok=verification.exit_code == 0)
     exit_with(verification.exit_code)
 

@@ -131,7 +131,8 @@ def copy_of_the_checkout(root: Path, target: Target | None = None) -> Project:
     for name in ("tasks.py", "pyproject.toml", ".env.example"):
         with suppress(FileNotFoundError):
             shutil.copy(ROOT / name, root)
-    shutil.copytree(ROOT / "migrations", root / "migrations")
+    for name in ("migrations", "seeds"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
     return Project(root, *_url_with_password(target)) if target else Project(root)
 
 

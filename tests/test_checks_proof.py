@@ -1,4 +1,4 @@
-"""Verify: seven lines, every difference told, and nothing written to the target."""
+"""Verify: eight lines, every difference told, and nothing written to the target."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from headwater.verdicts import CheckLine, Outcome, Verification
 from tests.conftest import ROOT
 from tests.support import folder_with, migrated, query, tables, value, write_files
 
-NAMES = ["files", "rebuild", "post-conditions", "undo", "checks", "drift", "lint"]
+NAMES = ["files", "rebuild", "post-conditions", "undo", "checks", "seeds", "drift", "lint"]
 
 FIRST = {
     "20250101_first.sql": "create schema app;\ncreate table app.a (id int primary key);\n",
@@ -50,7 +50,7 @@ Files = dict[str, str]
 
 
 def verified(target: Target, settings: Settings, files: Files | None = None) -> Verification:
-    """Verify, with these files written over the others; there are always the seven lines."""
+    """Verify, with these files written over the others; there are always the eight lines."""
     write_files(settings.migrations, files or {})
     report = verify(target, read_folder(settings.migrations), settings)
     assert [line.name for line in report.lines] == NAMES
@@ -62,7 +62,7 @@ def line(report: Verification, name: str) -> CheckLine:
 
 
 def outcomes(report: Verification) -> str:
-    """Give the outcomes of the seven lines, in order."""
+    """Give the outcomes of the eight lines, in order."""
     return ", ".join(each.outcome.value for each in report.lines)
 
 
@@ -75,7 +75,7 @@ def only_finding(report: Verification, name: str) -> Finding:
     return finding
 
 
-ALL_OK = "ok, ok, ok, ok, ok, ok, ok"
+ALL_OK = "ok, ok, ok, ok, ok, ok, ok, ok"
 
 
 @pytest.fixture
@@ -98,10 +98,10 @@ def here(settings: Settings, server: Target) -> Settings:
     return replace(settings, root=ROOT)
 
 
-# --- the seven lines ----------------------------------------------------------------------------
+# --- the eight lines ----------------------------------------------------------------------------
 
 
-def test_what_the_files_have_built_is_proved_in_seven_lines(
+def test_what_the_files_have_built_is_proved_in_eight_lines(
     built: Target, settings: Settings
 ) -> None:
     report = verified(built, settings)
@@ -113,6 +113,7 @@ def test_what_the_files_have_built_is_proved_in_seven_lines(
         "2 hold",
         "there are no down files",
         "1 hold of the rebuilt schema and the target",
+        "there are none",
         "the database is what the files build",
         "nothing is pending",
     ]
@@ -155,7 +156,7 @@ def test_a_pending_file_that_fails_is_told_and_so_is_all_the_rest(
 ) -> None:
     query(built, "alter table app.a add column c int")
     report = verified(built, settings, {"20250102_second.sql": "alter table app.b add c int;\n"})
-    assert outcomes(report) == "ok, failed, skipped, ok, skipped, found, ok"
+    assert outcomes(report) == "ok, failed, skipped, ok, skipped, ok, found, ok"
     assert report.exit_code == 1
     broken = only_finding(report, "rebuild")
     assert broken.rule == "migration-failed"
@@ -170,13 +171,13 @@ def test_a_post_condition_that_does_not_hold_breaks_the_rebuild(
     false = {"20250101_first.verify.sql": 'select false as "it holds";\n'}
     folder_with(settings, FIRST | false)
     report = verified(target, settings)
-    assert outcomes(report) == "ok, failed, skipped, ok, skipped, ok, ok"
+    assert outcomes(report) == "ok, failed, skipped, ok, skipped, ok, ok, ok"
     assert "it holds" in str(only_finding(report, "rebuild"))
 
 
 def test_an_edited_file_is_found_and_nothing_is_rebuilt(built: Target, settings: Settings) -> None:
     report = verified(built, settings, {"20250101_first.sql": "create schema app;\n"})
-    assert outcomes(report) == "found, skipped, skipped, ok, ok, skipped, ok"
+    assert outcomes(report) == "found, skipped, skipped, ok, ok, ok, skipped, ok"
     assert only_finding(report, "files").rule == "history-edited"
     assert line(report, "rebuild").summary == "the files have problems"
     assert line(report, "checks").summary == "1 hold of the target"
@@ -186,7 +187,7 @@ def test_an_edited_file_is_found_and_nothing_is_rebuilt(built: Target, settings:
 def test_what_cannot_be_read_is_not_said_to_be_absent(built: Target, settings: Settings) -> None:
     broken = {"20250101_first.sql": "create tabel;\n", "checks/tables.sql": "select;\n"}
     report = verified(built, settings, broken)
-    assert outcomes(report) == "found, skipped, skipped, ok, skipped, skipped, ok"
+    assert outcomes(report) == "found, skipped, skipped, ok, skipped, ok, skipped, ok"
     assert line(report, "post-conditions").summary == "they run within the rebuild"
     assert line(report, "checks").summary == "no sentence of them can be read"
 
@@ -211,12 +212,12 @@ def test_the_checks_are_read_once(
 # --- where there is no place ------------------------------------------------------------------
 
 
-def test_without_a_place_it_says_so_in_all_seven_lines_and_ends_with_2(
+def test_without_a_place_it_says_so_in_all_eight_lines_and_ends_with_2(
     built: Target, settings: Settings, server: Target
 ) -> None:
     not_possible(built)
     report = verified(built, here(settings, server))
-    assert outcomes(report) == "ok, not possible, skipped, ok, ok, not possible, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, ok, skipped, not possible, ok"
     assert report.exit_code == 2
     why = "not possible: the private server lacks the extension unheard_of; "
     assert line(report, "rebuild").summary.startswith(why)
@@ -229,7 +230,7 @@ def test_without_a_place_and_with_pending_files_no_check_is_asked(
 ) -> None:
     not_possible(built)
     report = verified(built, here(settings, server), SECOND)
-    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, not possible, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, skipped, not possible, ok"
 
 
 def test_a_scratch_server_that_does_not_answer_makes_it_not_possible(
@@ -238,7 +239,7 @@ def test_a_scratch_server_that_does_not_answer_makes_it_not_possible(
     url = "postgresql://nobody@127.0.0.1:1/nothing"
     nowhere = replace(settings, scratch=DatabaseChoice(source="HEADWATER_SCRATCH_URL", url=url))
     report = verified(built, nowhere)
-    assert outcomes(report) == "ok, not possible, skipped, ok, ok, skipped, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, ok, ok, skipped, ok"
     assert report.exit_code == 2
     assert "no connection to nothing" in only_finding(report, "rebuild").message
 
@@ -250,7 +251,7 @@ def test_a_file_that_reaches_beyond_its_database_is_not_run(
     statement = f"-- headwater: no-transaction\ncreate database {escaped};\n"
     folder_with(settings, FIRST | {"20250102_second.sql": statement})
     report = verified(target, settings)
-    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, not possible, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, skipped, ok, not possible, ok"
     assert only_finding(report, "rebuild").line == 2
     assert query(target, f"select from pg_database where datname = '{escaped}'") == []
 
@@ -374,7 +375,7 @@ def test_an_order_that_gives_another_schema_is_found(target: Target, settings: S
         "the order of names and the order of history build different schemas: function app.f()"
     )
     assert line(report, "files").summary == "1 problem"
-    assert outcomes(report) == "found, ok, ok, ok, ok, found, ok"
+    assert outcomes(report) == "found, ok, ok, ok, ok, ok, found, ok"
     assert report.exit_code == 1
 
 
@@ -458,7 +459,7 @@ def test_a_check_that_writes_is_refused_on_either_side(
     }
     migrated(target, settings, files)
     report = verified(target, settings)
-    assert outcomes(report) == "ok, ok, ok, ok, found, ok, ok"
+    assert outcomes(report) == "ok, ok, ok, ok, found, ok, ok, ok"
     rebuilt, on_target = (finding.message for finding in line(report, "checks").findings)
     answer = f"“it holds” could not be asked: cannot execute {refused} in a read-only transaction"
     assert rebuilt == f"in the rebuilt schema: {answer}"
@@ -505,7 +506,7 @@ def test_a_check_that_ends_its_own_session_does_not_end_the_report(
 ) -> None:
     check = 'select pg_terminate_backend(pg_backend_pid()) as "it survives";\n'
     report = verified(built, settings, {"checks/aaa.sql": check})
-    assert outcomes(report) == "ok, ok, ok, ok, found, ok, ok"
+    assert outcomes(report) == "ok, ok, ok, ok, found, ok, ok, ok"
     messages = [finding.message for finding in line(report, "checks").findings]
     assert len(messages) == 4
     assert "“it survives” could not be asked: terminating connection" in messages[0]
@@ -580,7 +581,7 @@ def test_a_scratch_database_that_is_lost_is_a_line_of_the_report(
     # A check that never held of what was built before: somebody must enter it.
     own = {"checks/own.sql": f'select true as "{built.database} is there";'}
     report = verified(built, settings, own)
-    assert outcomes(report) == "ok, not possible, skipped, ok, ok, ok, ok"
+    assert outcomes(report) == "ok, not possible, skipped, ok, ok, ok, ok, ok"
     assert only_finding(report, "rebuild").message == (
         "preparing the session: the connection was lost: "
         "an administrator, or a drop of the database, ended it"

@@ -158,12 +158,13 @@ _EMITTED = re.compile(
 )
 
 
-def test_every_rule_that_files_can_break_is_on_the_page_of_lint() -> None:
+def test_every_rule_that_files_can_break_is_on_the_page_of_lint_or_seeds() -> None:
     sources = (path.read_text(encoding="utf-8") for path in ROOT.glob("lib/headwater/files/*.py"))
     emitted = {rule for source in sources for rule in _EMITTED.findall(source)}
     assert {"syntax", "bad-name", "not-utf-8", "name-clash", "copy-stdin"} <= emitted
     # That one is about where a file is built, and told by verify.
-    mentioned = set(re.findall(r"[a-z]+(?:-[a-z0-9]+)*", text_of("docs/lint.md")))
+    pages = text_of("docs/lint.md") + text_of("docs/seeds.md")
+    mentioned = set(re.findall(r"[a-z]+(?:-[a-z0-9]+)*", pages))
     mentioned |= set(BY_ID)
     assert emitted - {"server-wide"} <= mentioned
 
@@ -246,6 +247,7 @@ def fields(heading: str) -> Fields:
 PARTS = {
     "the-target": "The target",
     "a-result": "A result",
+    "a-seed": "A seed",
     "a-file": "A file",
     "a-lock": "A lock",
     "an-entry": "An entry",
@@ -332,7 +334,15 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     for task in ("hooks.install", "hooks.remove"):
         require_task(project.invoke(f"{task} --json").json, task)
     seen |= require_task(project.invoke("onboard --json", code=1).json, "onboard", target=True)
-    seen |= require_task(project.invoke("reset --json").json, "reset", target=True)
+    project.write(
+        {"seeds/10_a.sql": "insert into app.documents values (1) on conflict do nothing;"}
+    )
+    seen |= require_task(project.invoke("reset --seed --json").json, "reset", target=True)
+    onboarded = project.invoke("onboard --seed --json").json
+    assert [seed["rows"] for seed in onboarded["seeds"]] == [0]
+    require_task(onboarded, "onboard", target=True)
+    project.write({"seeds/20_b.sql": "insert into app.documents values (1);"})
+    require_error(project.invoke("reset --seed --json", code=3).json, "reset", "seed-failed")
     project.write({"migrations/20240201_index.down.sql": "drop index app.documents_title_idx;"})
     seen |= require_task(project.invoke("rollback --json").json, "rollback", target=True)
     project.invoke("migrate")

@@ -7,8 +7,17 @@ from dataclasses import replace
 import psycopg
 import pytest
 
-from headwater.errors import FilesError, HistoryError, LockBusy, MigrationFailed, UnsafeTarget
+from headwater.errors import (
+    FilesError,
+    HalfDone,
+    HistoryError,
+    LockBusy,
+    MigrationFailed,
+    SeedFailed,
+    UnsafeTarget,
+)
 from headwater.files import grammar
+from headwater.files.seeds import read_seeds
 from headwater.model import Event, Rebuilt, Said, Target
 from headwater.postgres import dropping
 from headwater.postgres import reset as resetting
@@ -27,6 +36,7 @@ from tests.support import (
     session,
     tables,
     value,
+    write_files,
 )
 
 INIT = {"0001_init.sql": "create schema app;\ncreate table app.t (i int primary key);\n"}
@@ -865,3 +875,123 @@ def test_a_file_that_ran_before_still_shows_its_line_when_it_fails_now(
     with pytest.raises(MigrationFailed, match=r"0001_init\.sql:3:1: division by zero"):
         reset(target, folder_with(settings, files), settings)
     assert recorded(target, settings) == ["0001_init"]
+
+
+# --- seeds ------------------------------------------------------------------------------------
+
+SEEDS = {
+    "10_a.sql": "insert into app.t values (1);",
+    "20_b.py": "def seed(connection):\n    connection.execute('insert into app.t values (2)')\n",
+}
+# The three ways in which a row does not fit, and one that is only at fault in its own transaction.
+DOES_NOT_FIT = (
+    "insert into app.t values (1);",
+    "insert into app.t values (null);",
+    "insert into app.gone values (1);",
+)
+# Fails everywhere but in a rehearsal.
+ONLY_REHEARSED = """\
+def seed(connection):
+    [name] = connection.execute("select current_database()").fetchone()
+    assert name.startswith("headwater_scratch_")
+"""
+
+
+def reseeded(
+    target: Target,
+    settings: Settings,
+    files: dict[str, str],
+    seeds: dict[str, str],
+    said: list[str] | None = None,
+) -> Rebuilt:
+    """Reset with these files and seeds; `said` takes what was told meanwhile."""
+    write_files(settings.root / "seeds", SEEDS | seeds)
+
+    def notify(event: Event) -> None:
+        if said is not None and isinstance(event, Said):
+            said.append(event.message)
+
+    folder = folder_with(settings, files)
+    return reset(target, folder, settings, seeds=read_seeds(settings), notify=notify)
+
+
+def test_the_seeds_run_in_the_transaction_of_the_rebuild(
+    target: Target, settings: Settings
+) -> None:
+    yesterday(target, settings)
+    done = reseeded(target, settings, INIT, {})
+    assert done.atomic
+    assert [seed.name for seed in done.seeds] == ["10_a.sql", "20_b.py"]
+    assert query(target, "select i from app.t order by 1") == [(1,), (2,)]
+    assert recorded(target, settings) == ["0001_init"]
+
+
+def test_without_seeds_none_are_run(target: Target, settings: Settings) -> None:
+    write_files(settings.root / "seeds", SEEDS)
+    assert rebuilt(target, settings, INIT).seeds == ()
+    assert value(target, "select count(*) from app.t") == 0
+
+
+def test_a_broken_seed_leaves_yesterday(target: Target, settings: Settings) -> None:
+    yesterday(target, settings)
+    for text in DOES_NOT_FIT:
+        said = list[str]()
+        with pytest.raises(SeedFailed, match=r"^seeds/30_c\.sql:1") as caught:
+            reseeded(target, settings, INIT | SECOND, {"30_c.sql": text}, said)
+        assert caught.value.hint == (
+            f"nothing changed in {target.database}; mend the seed and run invoke reset --seed again"
+        )
+        assert not [message for message in said if "rehears" in message]
+        assert_yesterday(target, settings)
+
+
+def test_a_python_seed_that_commits_leaves_yesterday(target: Target, settings: Settings) -> None:
+    yesterday(target, settings)
+    for end in ("connection.commit()", "connection.execute('commit')"):
+        text = f"def seed(connection):\n    {end}\n"
+        with pytest.raises(SeedFailed):
+            reseeded(target, settings, INIT | SECOND, {"30_c.py": text})
+        assert_yesterday(target, settings)
+
+
+def test_a_seed_that_is_refused_touches_nothing(target: Target, settings: Settings) -> None:
+    yesterday(target, settings)
+    with pytest.raises(FilesError, match="in the seeds"):
+        reseeded(target, settings, INIT | SECOND, {"30_c.sql": "drop table app.t;"})
+    assert_yesterday(target, settings)
+
+
+def test_where_one_transaction_cannot_do_the_seeds_are_rehearsed(
+    target: Target, settings: Settings
+) -> None:
+    yesterday(target, settings)
+    files = INIT | {"0002_second.sql": NO_TRANSACTION + "create table app.second (i int);"}
+    with pytest.raises(SeedFailed, match="in a rehearsal") as caught:
+        reseeded(target, settings, files, {"30_c.sql": DOES_NOT_FIT[0]})
+    assert "nothing changed" in caught.value.hint
+    assert_yesterday(target, settings)
+    done = reseeded(target, settings, files, {"30_c.sql": "select 1;"})
+    assert (done.atomic, len(done.seeds)) == (False, 3)
+    assert query(target, "select i from app.t order by 1") == [(1,), (2,)]
+
+
+def test_a_seed_that_fails_behind_a_rehearsal_says_what_is_left(
+    target: Target, settings: Settings
+) -> None:
+    yesterday(target, settings)
+    files = INIT | {"0002_second.sql": NO_TRANSACTION + "create table app.second (i int);"}
+    with pytest.raises(HalfDone, match="rebuilt already, and without seeds") as caught:
+        reseeded(target, settings, files, {"30_c.py": ONLY_REHEARSED})
+    assert caught.value.hint == "mend the seed and run invoke reset --seed again"
+    assert recorded(target, settings) == ["0001_init", "0002_second"]
+    assert value(target, "select count(*) from app.t") == 0
+
+
+def test_what_a_seed_needs_another_transaction_for_is_done_in_steps(
+    target: Target, settings: Settings
+) -> None:
+    files = INIT | {"0002_second.sql": DEFERRED}
+    # A trigger that is pending, of a row of a migration, is in the way of nothing but TRUNCATE.
+    files["0003_rows.sql"] = "insert into app.t values (7); insert into app.b values (7);"
+    done = reseeded(target, settings, files, {"30_c.sql": "truncate app.b;"})
+    assert (done.atomic, len(done.seeds)) == (False, 3)

@@ -121,6 +121,14 @@ def test_an_absolute_folder_stays_where_it_is(tmp_path: Path) -> None:
     assert settings.migrations == tmp_path / "sql"
 
 
+def test_the_folder_of_seeds_is_named_by_each_source(tmp_path: Path) -> None:
+    assert load(tmp_path).seeds is None
+    assert load(tmp_path, toml="seeds = 'rows'").seeds == tmp_path / "rows"
+    assert load(tmp_path, dotenv="HEADWATER_SEEDS=demo").seeds == tmp_path / "demo"
+    assert load(tmp_path, {"HEADWATER_SEEDS": "/elsewhere"}).seeds == Path("/elsewhere")
+    assert "a folder is named by its path" in only_problem(tmp_path, {"HEADWATER_SEEDS": URL})
+
+
 def test_empty_is_unset_in_every_source(tmp_path: Path) -> None:
     names = [variable.name for variable in VARIABLES]
     settings = load(

@@ -545,7 +545,7 @@ def test_verify_names_what_was_changed_by_hand_until_it_is_undone(
     built.invoke("verify").said("files and database are the same thing")
 
 
-def test_verify_gives_all_seven_lines_even_when_the_first_one_fails(built: Project) -> None:
+def test_verify_gives_all_eight_lines_even_when_the_first_one_fails(built: Project) -> None:
     write_third(built, "alter tabel;\n")
     ended = built.invoke("verify --json", code=1)
     lines = {line["name"]: line["outcome"] for line in ended.json["lines"]}
@@ -555,6 +555,7 @@ def test_verify_gives_all_seven_lines_even_when_the_first_one_fails(built: Proje
         "post-conditions": "ok",
         "undo": "ok",
         "checks": "ok",
+        "seeds": "ok",
         "drift": "skipped",
         "lint": "ok",
     }

@@ -9,6 +9,7 @@
     │   ├── UnsafeTarget            not disposable, or the cascade would take too much
     │   └── PrivateServerError      the private server cannot be started
     ├── MigrationFailed        3    a statement failed; everything was rolled back
+    ├── SeedFailed             3    a seed failed; all seeds of the run were rolled back
     ├── HalfDone               4    a no-transaction file stopped at a statement
     ├── LockBusy               5    somebody else holds the lock, or a lock that a file needs;
                                     what it tried was rolled back
@@ -97,6 +98,20 @@ class MigrationFailed(HeadwaterError):
 
     code = "migration-failed"
     exit_code = 3
+
+
+class SeedFailed(HeadwaterError):
+    """A seed failed, and what all seeds of the run had done was rolled back.
+
+    `finding` says the same with its place apart, for who reports instead of ending.
+    """
+
+    code = "seed-failed"
+    exit_code = 3
+
+    def __init__(self, message: str, *, finding: Finding, detail: str = "", hint: str = "") -> None:
+        super().__init__(message, detail=detail, hint=hint)
+        self.finding = finding
 
 
 class HalfDone(HeadwaterError):

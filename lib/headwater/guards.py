@@ -1124,6 +1124,119 @@ _ACTING = (
     ),
 )
 
+# --- seeds ------------------------------------------------------------------------------------
+
+_SEEDING = (
+    Guard(
+        name="a seed writes rows, and nothing else",
+        against="a table is made by a seed: no migration knows it, and production lacks it",
+        module="files/seed_refusals.py",
+        text="return kind in _WRITES_ROWS",
+        without="return True",
+        test="test_files_seed_refusals.py::"
+        "test_what_is_no_work_for_a_seed_is_refused_with_its_line",
+    ),
+    Guard(
+        name="what a Python seed was read as is what it runs as",
+        against="the rows of a template are not those that its checksum stands for",
+        module="files/seed_modules.py",
+        text='return compile(self.texts[fullname], self.files[fullname], "exec"',
+        without='return compile(self.files[fullname].read_text(), self.files[fullname], "exec"',
+        test="test_files_seed_modules.py::test_what_was_read_is_what_runs",
+    ),
+    Guard(
+        name="only a disposable database is seeded",
+        against="the rows of a demo stand among those of production",
+        module="postgres/seeding.py",
+        text="if not was_disposable:",
+        without="if False:",
+        test="test_postgres_seeding.py::test_a_database_that_is_not_disposable_is_not_seeded",
+    ),
+    Guard(
+        name="a Python seed cannot commit by its connection",
+        against="a reset that fails behind it has dropped yesterday's rows",
+        module="postgres/lending.py",
+        text='raise NotYours("it does not commit: Headwater does, when every seed has run")',
+        without="psycopg.Connection.commit(self)",
+        test="test_postgres_lending.py::test_what_would_end_the_transaction_is_refused",
+    ),
+    Guard(
+        name="a Python seed cannot commit by a statement",
+        against="a reset that fails behind it has dropped yesterday's rows",
+        module="postgres/seeding.py",
+        text='b"SAVEPOINT %s;\\n" % name + no_commit(name)',
+        without='b"SAVEPOINT %s;\\n" % name',
+        test="test_postgres_reset.py::test_a_python_seed_that_commits_leaves_yesterday",
+    ),
+    Guard(
+        name="a seed ends in the transaction in which it began",
+        against="one that rolls back and begins anew throws away the seeds before it, unnoticed",
+        module="postgres/seeding.py",
+        text="reply = send(connection, check_what_is_deferred(name) + forget)",
+        without="reply = send(connection, forget)",
+        test="test_postgres_seeding.py::"
+        "test_a_python_seed_that_does_what_it_must_not_leaves_no_row",
+    ),
+    Guard(
+        name="what a seed leaves open is closed before anything is sent",
+        against="the run waits for data of a COPY that nobody sends",
+        module="postgres/seeding.py",
+        text="if status == pq.TransactionStatus.INTRANS and not busy:",
+        without="if status == pq.TransactionStatus.INTRANS:",
+        test="test_postgres_seeding.py::"
+        "test_a_python_seed_that_does_what_it_must_not_leaves_no_row",
+    ),
+    Guard(
+        name="a seed meets nothing that an earlier one has left",
+        against="a search_path of one seed leads the next one to another table",
+        module="postgres/seeding.py",
+        text="text + check_what_is_deferred(name) + forget",
+        without="text + check_what_is_deferred(name)",
+        test="test_postgres_seeding.py::test_a_seed_meets_nothing_that_an_earlier_one_has_left",
+    ),
+    Guard(
+        name="what a seed prints is no output of the task",
+        against="--json prints something else than one object",
+        module="postgres/seeding.py",
+        text="            redirect_stdout(sys.stderr),\n",
+        without="",
+        test="test_postgres_seeding.py::test_what_a_python_seed_prints_is_no_output_of_the_task",
+    ),
+    Guard(
+        name="a row that does not fit is no reason for another transaction",
+        against="a typing error in a seed makes reset rehearse everything, and tell another error",
+        module="postgres/reset.py",
+        text="isinstance(error, SeedFailed) and isinstance(cause, psycopg.IntegrityError)",
+        without="False",
+        test="test_postgres_reset.py::test_a_broken_seed_leaves_yesterday",
+    ),
+    Guard(
+        name="seeds are rehearsed where a reset cannot be undone",
+        against="the schema is dropped and rebuilt, and then there are no rows",
+        module="postgres/reset.py",
+        text="            self._rehearse_seeds(scratch)\n",
+        without="",
+        test="test_postgres_reset.py::test_where_one_transaction_cannot_do_the_seeds_are_rehearsed",
+    ),
+    Guard(
+        name="seeds are run a second time",
+        against="a seed that may not run again is found on the laptop of somebody else",
+        module="checks/sowing.py",
+        text="return tuple(_second_run(connection, ready, settings)), after",
+        without="return (), after",
+        test="test_checks_sowing.py::"
+        "test_a_seed_that_changes_rows_again_is_told_with_table_and_count",
+    ),
+    Guard(
+        name="a seed that defines something in a block is found",
+        against="a table is made by a seed: no migration knows it, and production lacks it",
+        module="checks/sowing.py",
+        text="if after is not None and (defined := _differences(before, after)):",
+        without='if (defined := ""):',
+        test="test_checks_sowing.py::test_a_seed_that_changes_the_schema_is_told",
+    ),
+)
+
 GUARDS = (
     *_READING,
     *_PLANNING,
@@ -1135,4 +1248,5 @@ GUARDS = (
     *_FOLDER,
     *_ASKING,
     *_ACTING,
+    *_SEEDING,
 )

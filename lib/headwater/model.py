@@ -7,7 +7,7 @@ are `Change`s, and long work reports `Event`s.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -157,6 +157,57 @@ class MigrationFolder:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seed:
+    """One file of the folder of seeds, as it is hashed and as it is run: SQL, or Python."""
+
+    name: str
+    """With what it ends in: `10_people.sql`, `20_graph.py`."""
+    text: str = field(repr=False)
+
+    @property
+    def is_python(self) -> bool:
+        """Say whether it is a Python file, with a function `seed`."""
+        return self.name.endswith(".py")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeds:
+    """Everything that was read from the folder of seeds: what can be run, and all that is wrong."""
+
+    path: Path
+    seeds: tuple[Seed, ...] = ()
+    """In the order in which they run."""
+    helpers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """The modules that Python seeds may import (`_people` -> text)."""
+    checksum: str = ""
+    """Of all that the rows follow from; empty where there are no seeds."""
+    findings: tuple[Finding, ...] = ()
+
+    def shown(self, name: str) -> str:
+        """Give a file's name as messages have it: `seeds/10_people.sql`."""
+        return f"{self.path.name}/{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedResult:
+    """One seed that was run, and what its own statements inserted, updated or deleted."""
+
+    name: str
+    duration_ms: int
+    rows: int | None = None
+    """How many rows; None of a Python seed, whose statements nobody counts."""
+    wrote: Mapping[str, int] = field(default_factory=dict)
+    """The tables, without their schemas, each with the line that was the first to write to it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seeded:
+    """What seeding did: a result for each seed, in order."""
+
+    results: tuple[SeedResult, ...] = ()
+
+
 # --- history and plan -------------------------------------------------------------------------
 
 
@@ -284,6 +335,8 @@ class Rebuilt:
     results: tuple[MigrationResult, ...]
     schemas: tuple[str, ...]
     atomic: bool
+    seeds: tuple[SeedResult, ...] = ()
+    """Of the seeds that were run behind the migrations."""
 
 
 class LockMode(StrEnum):
@@ -382,7 +435,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
-    """A migration is about to run; `index` counts from 1 up to `total`."""
+    """A migration, or a seed, is about to run; `index` counts from 1 up to `total`."""
 
     version: str
     index: int

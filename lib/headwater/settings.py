@@ -87,6 +87,11 @@ VARIABLES = (
         example="migrations",
     ),
     Variable(
+        name="HEADWATER_SEEDS",
+        meaning="The folder of seeds, seen from the folder of tasks.py; there may be none.",
+        example="seeds",
+    ),
+    Variable(
         name="HEADWATER_SCHEMAS",
         meaning="The schemas that the migrations build: reset drops them. Comma-separated.",
         example="kb,core",
@@ -136,6 +141,8 @@ class Settings:
     root: Path
     """The folder of tasks.py: relative paths start here, and it owns the private server."""
     migrations: Path
+    seeds: Path | None = None
+    """The folder of seeds where it is named; None: `seeds` beside tasks.py, if it is there."""
     schemas: tuple[str, ...] = ("public",)
     history_schema: str = "public"
     history_table: str = "schema_migrations"
@@ -164,9 +171,11 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
     history_schema, history_table = sources.read(
         "HEADWATER_HISTORY_TABLE", forms.qualified, ("public", "schema_migrations")
     )
+    seeds = sources.read("HEADWATER_SEEDS", forms.folder, "")
     settings = Settings(
         root=root,
         migrations=root / sources.read("HEADWATER_MIGRATIONS", forms.folder, "migrations"),
+        seeds=root / seeds if seeds else None,
         schemas=sources.read("HEADWATER_SCHEMAS", forms.names, ("public",)),
         history_schema=history_schema,
         history_table=history_table,

@@ -54,6 +54,8 @@ class Built:
     """What is wrong with the down files of those that were run, and not cloned."""
     read: Snapshot | None = None
     held: Sequence[Sentence] = ()
+    fit: str = ""
+    """The key of the seeds that are known to fit."""
 
     @property
     def target(self) -> Target:
@@ -81,6 +83,18 @@ class Built:
         self.held = sentences
         self.keep_answers()
 
+    def is_known_to_fit(self, seeds: str) -> bool:
+        """Say whether these seeds ran on a copy of this template before, twice."""
+        return bool(self.key) and isinstance(kept.recall("seeds", self._key_of_seeds(seeds)), dict)
+
+    def note_fit(self, seeds: str) -> None:
+        """Note that these seeds fit, by their key."""
+        self.fit = seeds
+        self.keep_answers()
+
+    def _key_of_seeds(self, seeds: str) -> str:
+        return kept.key_of(self.key, seeds, self.roles())
+
     def _key_of_checks(self, sentences: Sequence[Sentence]) -> str:
         asked = [(each.sentence, each.query) for each in sentences]
         return kept.key_of(self.key, asked, self.roles())
@@ -91,6 +105,8 @@ class Built:
             kept.keep("snapshots", kept.key_of(self.key), snapshot_to_form(self.read))
         if self.key and self.held:
             kept.keep("checks", self._key_of_checks(self.held), {"hold": len(self.held)})
+        if self.key and self.fit:
+            kept.keep("seeds", self._key_of_seeds(self.fit), {"fit": self.fit})
 
 
 @dataclass(slots=True, kw_only=True)

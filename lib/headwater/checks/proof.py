@@ -1,7 +1,7 @@
 """Verify: prove that the files and the database are the same thing.
 
-Seven lines, always all of them: files; rebuild from zero in a scratch database; post-conditions;
-undo; checks; drift; lint of what is pending. On the target it only SELECTs.
+Eight lines, always all of them: files; rebuild from zero in a scratch database; post-conditions;
+undo; checks; seeds; drift; lint of what is pending. On the target it only SELECTs.
 
 The scratch database is built in two stages: what history says is applied, which is compared with
 the target, and then what is pending, so that pending work is never drift and is still proven.
@@ -31,6 +31,7 @@ from headwater.checks.rebuilding import (
     snapshot_of,
 )
 from headwater.checks.scratch import ScratchServer
+from headwater.checks.sowing import line_without_running, prove_seeds, seeds_to_prove
 from headwater.errors import HeadwaterError, TargetError, Unreachable
 from headwater.files.accepted import Sentence
 from headwater.model import (
@@ -39,6 +40,7 @@ from headwater.model import (
     Notify,
     Plan,
     Said,
+    Seeds,
     Severity,
     Target,
     ignore,
@@ -82,6 +84,8 @@ class Rebuild:
     """That the order of history gives another schema than the order of names."""
     undoing: tuple[Finding, ...] = ()
     """What is wrong with down files that were tried."""
+    seeds: CheckLine | None = None
+    """None when they were not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +98,7 @@ class _Case:
     settings: Settings
     plan: Plan
     files: Files
+    seeds: Seeds
     notify: Notify
 
 
@@ -124,6 +129,7 @@ def verify(
             settings=settings,
             plan=plan,
             files=look_at_files(folder, plan),
+            seeds=seeds_to_prove(settings),
             notify=notify,
         )
         rebuild = _rebuild(case)
@@ -134,6 +140,7 @@ def verify(
                 _post_conditions(case, rebuild),
                 _undoing(case, rebuild),
                 _checks(case, rebuild),
+                rebuild.seeds or line_without_running(case.seeds),
                 rebuild.drift,
                 lint_line(folder, plan),
             ),
@@ -287,13 +294,21 @@ def _stages(
         found = replace(found, order=_order(case, shop, expected))
         yield found
         if not pending:
-            yield _finished(case, built, found)
+            yield from _finished(case, shop, built, found)
     if pending:
         with shop.build([*applied, *pending]) as whole:
-            yield _finished(case, whole, replace(found, undoing=whole.undoing or found.undoing))
+            found = replace(found, undoing=whole.undoing or found.undoing)
+            yield from _finished(case, shop, whole, found)
 
 
-def _finished(case: _Case, built: Built, found: Rebuild) -> Rebuild:
+def _finished(case: _Case, shop: Workshop, built: Built, found: Rebuild) -> Iterator[Rebuild]:
+    """Ask the checks of the finished schema, then run the seeds on a copy of it."""
+    found = _checked(case, built, found)
+    yield found
+    yield replace(found, seeds=prove_seeds(shop, built, case.seeds, case.settings, case.notify))
+
+
+def _checked(case: _Case, built: Built, found: Rebuild) -> Rebuild:
     """Ask the checks of the finished schema, unless it is a template of which they held."""
     sentences = case.files.grammar.sentences
     if not sentences or built.is_known_to_hold(sentences):

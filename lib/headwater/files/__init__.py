@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from headwater.files.read import read_folder, read_sound_folder
     from headwater.files.redate import redate as redate_migration
     from headwater.files.scaffold import new_migration, write_dotenv
+    from headwater.files.seeds import read_seeds
 
 __all__ = [
     "install_hook",
     "new_migration",
     "new_since",
     "read_folder",
+    "read_seeds",
     "read_sound_folder",
     "redate_migration",
     "remove_hook",
@@ -30,6 +32,7 @@ __getattr__ = exporting(
     new_migration="scaffold",
     new_since="git",
     read_folder="read",
+    read_seeds="seeds",
     read_sound_folder="read",
     redate_migration="redate.redate",
     remove_hook="hooks",

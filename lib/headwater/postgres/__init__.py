@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from headwater.postgres.psql import run_psql, url_of
     from headwater.postgres.reset import reset as rebuild
     from headwater.postgres.run import migrate, pending, status
+    from headwater.postgres.seeding import apply_seeds, require_seedable
     from headwater.postgres.server import destroy, server_of, stop
     from headwater.postgres.target import choose_target, private_target
     from headwater.postgres.trial import trial as try_out
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from headwater.postgres.weighing import weights_of
 
 __all__ = [
+    "apply_seeds",
     "choose_target",
     "destroy",
     "dispose",
@@ -26,6 +28,7 @@ __all__ = [
     "pending",
     "private_target",
     "rebuild",
+    "require_seedable",
     "rollback",
     "run_psql",
     "server_of",
@@ -39,6 +42,7 @@ __all__ = [
 
 __getattr__ = exporting(
     __name__,
+    apply_seeds="seeding",
     choose_target="target",
     destroy="server",
     dispose="databases",
@@ -47,6 +51,7 @@ __getattr__ = exporting(
     pending="run",
     private_target="target",
     rebuild="reset.reset",
+    require_seedable="seeding",
     rollback="undo",
     run_psql="psql",
     server_of="server",

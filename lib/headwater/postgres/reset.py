@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import psycopg
 from psycopg import sql
@@ -24,6 +24,7 @@ from headwater.errors import (
     LockBusy,
     MigrationFailed,
     OutcomeUnknown,
+    SeedFailed,
     TargetError,
 )
 from headwater.files.accepted import Accepted
@@ -36,6 +37,8 @@ from headwater.model import (
     Notify,
     Rebuilt,
     Said,
+    SeedResult,
+    Seeds,
     Target,
     ignore,
 )
@@ -62,6 +65,9 @@ from headwater.postgres.transaction import BEGIN, roll_back
 from headwater.postgres.translate import advice, translated
 from headwater.settings import Settings
 
+if TYPE_CHECKING:
+    from headwater.files.seed_refusals import ReadySeeds
+
 T = TypeVar("T")
 
 
@@ -75,12 +81,18 @@ class _SeveralTransactionsNeeded(Exception):
 
 
 def reset(
-    target: Target, folder: MigrationFolder, settings: Settings, *, notify: Notify = ignore
+    target: Target,
+    folder: MigrationFolder,
+    settings: Settings,
+    *,
+    seeds: Seeds | None = None,
+    notify: Notify = ignore,
 ) -> Rebuilt:
-    """Drop the managed schemas, empty history, and run every file again.
+    """Drop the managed schemas, empty history, and run every file again; then the seeds, if given.
 
-    In order: connect; require a target that can be written to and is disposable; lock; check every
-    file, drop and rebuild in one transaction. After any failure there the database is as it was.
+    In order: check the seeds; connect; require a target that can be written to and is disposable;
+    lock; check every file, drop, rebuild and seed in one transaction. After any failure there the
+    database is as it was.
     Raises FilesError when a file is refused, UnsafeTarget when the target is not disposable, or
     when the cascade would take what the files do not rebuild.
     """
@@ -89,6 +101,7 @@ def reset(
             f"there is no migration in {folder.path}",
             hint="a reset would only drop; begin with invoke migration.new NAME",
         )
+    ready = _accepted_seeds(seeds)
     with connect(target, purpose="reset") as connection:
         warn(connection, target, notify)
         require_able(connection, target, settings)
@@ -96,7 +109,9 @@ def reset(
             require_disposable(connection, target)
         history.has_history(connection, settings)
         with migration_lock(target, settings, notify):
-            job = _Rebuild(target=target, folder=folder, settings=settings, notify=notify)
+            job = _Rebuild(
+                target=target, folder=folder, settings=settings, notify=notify, seeds=ready
+            )
             if not all(migration.transactional for migration in folder.migrations):
                 return job.in_steps(connection)
             try:
@@ -104,6 +119,14 @@ def reset(
             except _SeveralTransactionsNeeded as reason:
                 notify(Said(message=f"one transaction cannot hold this reset ({reason})"))
                 return job.in_steps(connection, because=reason.failure)
+
+
+def _accepted_seeds(seeds: Seeds | None) -> ReadySeeds | None:
+    if seeds is None:
+        return None
+    from headwater.files.seed_refusals import accept_seeds  # only now: it loads the parser
+
+    return accept_seeds(seeds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +137,7 @@ class _Rebuild:
     folder: MigrationFolder
     settings: Settings
     notify: Notify
+    seeds: ReadySeeds | None
 
     # --- in one transaction -------------------------------------------------------------------
 
@@ -170,6 +194,7 @@ class _Rebuild:
             results = tuple(run_together(connection, self._jobs(accepted)))
             if outsiders:
                 require_rebuilt(outsiders, outsiders_now(connection, outsiders))
+            seeded = self._seed_inside(connection)
             require_sent(connection, b"COMMIT", "committing the reset")
         except BaseException as error:
             roll_back(connection)
@@ -177,9 +202,19 @@ class _Rebuild:
                 cause = error.__cause__
                 what = advice(cause) if isinstance(cause, psycopg.Error) else ""
                 error.hint = f"nothing changed in {self.target.database}; {what or _MEND}"
+            if isinstance(error, SeedFailed):
+                error.hint = f"nothing changed in {self.target.database}; {_MEND_SEED}"
             _raise_if_several_needed(error)
             raise
-        return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True)
+        return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True, seeds=seeded)
+
+    def _seed_inside(self, connection: Connection) -> tuple[SeedResult, ...]:
+        """Run the seeds inside the transaction of the rebuild."""
+        if self.seeds is None:
+            return ()
+        from headwater.postgres.seeding import run_seeds
+
+        return tuple(run_seeds(connection, self.seeds, self.settings, notify=self.notify))
 
     def _begin(
         self, connection: Connection, *, meanwhile: Callable[[], object] | None = None
@@ -210,7 +245,13 @@ class _Rebuild:
             self._patiently(connection, lambda: self._try_beginning(connection, accepted))
         self.notify(Said(message="the rehearsal went well; dropping and rebuilding"))
         self._drop(connection)
-        return Rebuilt(results=self._rebuild(), schemas=self.settings.schemas, atomic=False)
+        results = self._rebuild()
+        return Rebuilt(
+            results=results,
+            schemas=self.settings.schemas,
+            atomic=False,
+            seeds=self._seed_rebuilt(),
+        )
 
     def _try_beginning(self, connection: Connection, accepted: Sequence[Accepted]) -> None:
         """Drop and run the first files on the target itself, as far as a transaction can; undo.
@@ -252,6 +293,27 @@ class _Rebuild:
             )
         return results
 
+    def _seed_rebuilt(self) -> tuple[SeedResult, ...]:
+        """Run the seeds on the target, whose schemas are rebuilt by now."""
+        if self.seeds is None:
+            return ()
+        from headwater.postgres.seeding import apply_accepted
+
+        try:
+            return apply_accepted(
+                self.target,
+                self.seeds,
+                self.settings,
+                was_disposable=True,
+                notify=self.notify,
+            ).results
+        except (SeedFailed, LockBusy, TargetError) as error:
+            raise HalfDone(
+                f"{error.message}; the schemas are rebuilt already, and without seeds",
+                detail=error.detail,
+                hint=_MEND_SEED,
+            ) from error
+
     def _rehearse(
         self,
         connection: Connection,
@@ -275,9 +337,25 @@ class _Rebuild:
                     detail=error.detail,
                     hint=f"nothing changed in {self.target.database}; {_MEND}",
                 ) from error
+            self._rehearse_seeds(scratch)
             if outsiders:
                 with connect(scratch, purpose="rehearsal") as rehearsed:
                     require_rebuilt(outsiders, outsiders_now(rehearsed, outsiders))
+
+    def _rehearse_seeds(self, scratch: Target) -> None:
+        if self.seeds is None:
+            return
+        from headwater.postgres.seeding import apply_accepted
+
+        try:
+            apply_accepted(scratch, self.seeds, self.settings)
+        except SeedFailed as error:
+            raise SeedFailed(
+                f"{error.message} (in a rehearsal)",
+                detail=error.detail,
+                hint=f"nothing changed in {self.target.database}; {_MEND_SEED}",
+                finding=error.finding,
+            ) from error
 
     def _drop(self, connection: Connection) -> None:
         """Empty history and drop, in one transaction where the lock table is large enough."""
@@ -322,6 +400,7 @@ class _Rebuild:
 
 
 _MEND = "mend the file and run invoke reset again"
+_MEND_SEED = "mend the seed and run invoke reset --seed again"
 _REPEATABLE = (
     "what a file makes outside the managed schemas stays when they are dropped: write it so that "
     "it can run twice"
@@ -351,6 +430,8 @@ def _not_rehearsed(error: TargetError, because: HeadwaterError | None) -> Headwa
 
 def _raise_if_several_needed(error: BaseException) -> None:
     cause = error.__cause__
+    if isinstance(error, SeedFailed) and isinstance(cause, psycopg.IntegrityError):
+        return  # its row is at fault: seeds share one transaction wherever they run
     if isinstance(error, HeadwaterError) and isinstance(cause, NEEDS_SEVERAL_TRANSACTIONS):
         raise _SeveralTransactionsNeeded(error) from error
 

@@ -69,7 +69,7 @@ def run_inside(connection: Connection, job: Job) -> MigrationResult:
         job,
         before=b"SET lock_timeout = %d; SAVEPOINT %s;\n"
         % (lock_timeout_of(job.migration, job.settings), name),
-        after=_CHECK_WHAT_IS_DEFERRED % ((name,) * 4),
+        after=check_what_is_deferred(name),
     )
     forget = FORGET + pins(connection, lock_timeout_ms=job.settings.lock_timeout_ms)
     try:
@@ -85,6 +85,11 @@ def run_inside(connection: Connection, job: Job) -> MigrationResult:
         duration_ms=round((time.monotonic() - begun) * 1_000),
         statements=ran.statements,
     )
+
+
+def check_what_is_deferred(savepoint: bytes) -> bytes:
+    """Give what asks the deferred constraints, and then releases the savepoint of the file."""
+    return _CHECK_WHAT_IS_DEFERRED % ((savepoint,) * 4)
 
 
 # What the file has deferred is run here, so that its violations are its own, and taken back: it

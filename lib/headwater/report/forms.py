@@ -23,6 +23,7 @@ from headwater.model import (
     Rebuilt,
     RolledBack,
     Schema,
+    SeedResult,
     Severity,
     State,
     TableLock,
@@ -279,6 +280,19 @@ def rebuilt_lines(outcome: Rebuilt) -> Iterator[Line]:
         f"in {_total_ms(outcome.results)} ms, {how}",
         "green",
     )
+    yield from seeded_lines(outcome.seeds)
+
+
+def seeded_lines(seeds: Sequence[SeedResult]) -> Iterator[Line]:
+    """Tell of the seeds that were run, if any were."""
+    if seeds:
+        took = sum(seed.duration_ms for seed in seeds)
+        yield Line(f"seeded from {plural(len(seeds), 'file')} in {took} ms", "green")
+
+
+def seed_json(seed: SeedResult) -> Json:
+    """Give one seed that was run as JSON."""
+    return {"name": seed.name, "duration_ms": seed.duration_ms, "rows": seed.rows}
 
 
 def rebuilt_json(outcome: Rebuilt) -> Json:
@@ -287,6 +301,7 @@ def rebuilt_json(outcome: Rebuilt) -> Json:
         "schemas": list(outcome.schemas),
         "atomic": outcome.atomic,
         "migrations": [result_json(result) for result in outcome.results],
+        "seeds": [seed_json(seed) for seed in outcome.seeds],
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from headwater.model import Migrated, plural
+from headwater.model import Migrated, SeedResult, plural
 from headwater.report.changes import change_json, describe, diff_lines, how
 from headwater.report.forms import (
     Forms,
@@ -15,6 +15,8 @@ from headwater.report.forms import (
     finding_lines,
     migrated_json,
     migrated_lines,
+    seed_json,
+    seeded_lines,
 )
 from headwater.report.linted import fixed_json, fixed_lines, linted_json, linted_lines
 from headwater.report.traced import traced_json, traced_lines, weights_json
@@ -333,6 +335,7 @@ class Onboarded:
     migrated: Migrated
     verification: Verification
     dotenv: bool
+    seeds: tuple[SeedResult, ...] = ()
 
 
 def onboarded_lines(outcome: Onboarded) -> Iterator[Line]:
@@ -340,6 +343,7 @@ def onboarded_lines(outcome: Onboarded) -> Iterator[Line]:
     if outcome.dotenv:
         yield Line("wrote .env from .env.example (every line is a comment: nothing to fill in)")
     yield from migrated_lines(outcome.migrated)
+    yield from seeded_lines(outcome.seeds)
     yield from verification_lines(outcome.verification)
     if outcome.verification.exit_code == 0:
         yield Line("next:  invoke db.psql              look around")
@@ -354,6 +358,7 @@ def onboarded_json(outcome: Onboarded) -> Json:
     return {
         "dotenv_written": outcome.dotenv,
         **{name: migrated[name] for name in ("dry_run", "plan", "migrations")},
+        "seeds": [seed_json(seed) for seed in outcome.seeds],
         **{name: verified[name] for name in ("lines", "changes", "findings")},
     }
 
