@@ -384,16 +384,24 @@ def disposable(c: Context, name: str, json: bool = False) -> None:
 @task(
     help={
         "at": "the last version that it has (default: all)",
+        "seed": "with the rows of the seeds",
         "lasting": "when it may be swept although nobody handed it back, such as 30min",
         "pid": "the process that has it: it may be swept when that has ended",
         **JSON,
     }
 )
-def test_url(
-    c: Context, at: str = "", lasting: str = "4h", pid: str = "", json: bool = False
+def test_url(  # noqa: PLR0913, PLR0917 - Invoke's flags
+    c: Context,
+    at: str = "",
+    seed: bool = False,
+    lasting: str = "4h",
+    pid: str = "",
+    json: bool = False,
 ) -> None:
     """Make a migrated database for a suite in any language, and print its URL."""
-    lent = testing.lend(settings_here(), at=at, lasting=lasting, pid=pid, notify=report.tell)
+    lent = testing.lend(
+        settings_here(), at=at, seeded=seed, lasting=lasting, pid=pid, notify=report.tell
+    )
     facts = {"name": lent.name, "url": lent.url, "until": lent.until.isoformat(timespec="seconds")}
     report.show_fact("db.test-url", lent.url, json=json, **facts)
 
@@ -411,7 +419,7 @@ def sweep(c: Context, json: bool = False) -> None:
     """Drop the databases that ended test runs left behind, kept ones included."""
     settings = settings_here()
     swept = testing.sweep(testing.server_for_tests(settings, report.tell), settings)
-    facts = {"dropped": list(swept.dropped), "in_use": list(swept.in_use)}
+    facts = {name: list(getattr(swept, name)) for name in ("dropped", "in_use", "stuck")}
     report.show_fact("db.sweep", swept.summary, json=json, **facts)
 
 

@@ -75,7 +75,7 @@ def drop_templates_of(target: Target, role: str) -> None:
         query(target, f"drop database if exists {name}")
 
 
-def tables(target: Target, schema: str = "app") -> list[str]:
+def tables(target: Target | str, schema: str = "app") -> list[str]:
     """Give the tables of a schema, in order."""
     return [
         row[0]

@@ -1060,70 +1060,6 @@ _ASKING = (
     ),
 )
 
-# --- being the application in a test ----------------------------------------------------------
-
-_ACTING = (
-    Guard(
-        name="a role that row security does not bind is no application",
-        against="a test of isolation passes as it would without any policy",
-        module="testing/context.py",
-        text="    if bypasses or owned:",
-        without="    if False:",
-        test="test_testing_context.py::test_a_role_that_row_security_does_not_bind_is_refused",
-    ),
-    Guard(
-        name="on an idle connection the application is the session, not a transaction",
-        against="a rollback brings the owner's rights back in the middle of the block",
-        module="testing/context.py",
-        text="    connection.autocommit = True\n",
-        without="",
-        test="test_testing_context.py::"
-        "test_on_an_idle_connection_the_block_may_commit_and_roll_back",
-    ),
-    Guard(
-        name="a block that was left under another role is an error",
-        against="what ran as the owner is taken for what the application may do",
-        module="testing/context.py",
-        text='    if found["role"] != block.role:',
-        without="    if False:",
-        test="test_testing_context.py::test_a_block_that_is_left_under_another_role_is_an_error",
-    ),
-    Guard(
-        name="the transaction of a block is the one in which it began",
-        against="an inner block goes on with the organization of the outer one",
-        module="testing/context.py",
-        text="        if found[_MARK] != block.mark:",
-        without="        if False:",
-        test="test_testing_context.py::"
-        "test_an_inner_block_of_the_same_role_notices_the_end_of_its_transaction",
-    ),
-    Guard(
-        name="a block has nothing of the context around it",
-        against="a test that forgets the project has that of an outer block or of a SET before",
-        module="testing/context.py",
-        text='{**dict.fromkeys(self.read, ""), **self.values}',
-        without="self.values",
-        test="test_testing_context.py::test_what_was_set_before_is_there_again",
-    ),
-    Guard(
-        name="a context that is missing is told",
-        against="an assertion that nothing is there holds because nothing can be seen",
-        module="testing/context.py",
-        text="    if block.forgotten:\n",
-        without="    if False:\n",
-        test="test_testing_context.py::"
-        "test_a_statement_that_finds_nothing_without_a_context_is_told_why",
-    ),
-    Guard(
-        name="a statement that failed is rolled back with its block",
-        against="the role of the application stays behind, in a transaction nobody can use",
-        module="testing/context.py",
-        text="            raise psycopg.Rollback(transaction)",
-        without="            return",
-        test="test_testing_context.py::test_a_block_whose_statement_failed_puts_back_as_well",
-    ),
-)
-
 # --- seeds ------------------------------------------------------------------------------------
 
 _SEEDING = (
@@ -1237,6 +1173,70 @@ _SEEDING = (
     ),
 )
 
+# --- being the application in a test ----------------------------------------------------------
+
+_ACTING = (
+    Guard(
+        name="a role that row security does not bind is no application",
+        against="a test of isolation passes as it would without any policy",
+        module="testing/context.py",
+        text="    if bypasses or owned:",
+        without="    if False:",
+        test="test_testing_context.py::test_a_role_that_row_security_does_not_bind_is_refused",
+    ),
+    Guard(
+        name="on an idle connection the application is the session, not a transaction",
+        against="a rollback brings the owner's rights back in the middle of the block",
+        module="testing/context.py",
+        text="    connection.autocommit = True\n",
+        without="",
+        test="test_testing_context.py::"
+        "test_on_an_idle_connection_the_block_may_commit_and_roll_back",
+    ),
+    Guard(
+        name="a block that was left under another role is an error",
+        against="what ran as the owner is taken for what the application may do",
+        module="testing/context.py",
+        text='    if found["role"] != block.role:',
+        without="    if False:",
+        test="test_testing_context.py::test_a_block_that_is_left_under_another_role_is_an_error",
+    ),
+    Guard(
+        name="the transaction of a block is the one in which it began",
+        against="an inner block goes on with the organization of the outer one",
+        module="testing/context.py",
+        text="        if found[_MARK] != block.mark:",
+        without="        if False:",
+        test="test_testing_context.py::"
+        "test_an_inner_block_of_the_same_role_notices_the_end_of_its_transaction",
+    ),
+    Guard(
+        name="a block has nothing of the context around it",
+        against="a test that forgets the project has that of an outer block or of a SET before",
+        module="testing/context.py",
+        text='{**dict.fromkeys(self.read, ""), **self.values}',
+        without="self.values",
+        test="test_testing_context.py::test_what_was_set_before_is_there_again",
+    ),
+    Guard(
+        name="a context that is missing is told",
+        against="an assertion that nothing is there holds because nothing can be seen",
+        module="testing/context.py",
+        text="    if block.forgotten:\n",
+        without="    if False:\n",
+        test="test_testing_context.py::"
+        "test_a_statement_that_finds_nothing_without_a_context_is_told_why",
+    ),
+    Guard(
+        name="a statement that failed is rolled back with its block",
+        against="the role of the application stays behind, in a transaction nobody can use",
+        module="testing/context.py",
+        text="            raise psycopg.Rollback(transaction)",
+        without="            return",
+        test="test_testing_context.py::test_a_block_whose_statement_failed_puts_back_as_well",
+    ),
+)
+
 GUARDS = (
     *_READING,
     *_PLANNING,
@@ -1247,6 +1247,6 @@ GUARDS = (
     *_PROVING,
     *_FOLDER,
     *_ASKING,
-    *_ACTING,
     *_SEEDING,
+    *_ACTING,
 )

@@ -19,8 +19,9 @@ A test that fails keeps its database, and its report says where that is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,6 +72,9 @@ class _Run:
     """What one process of pytest knows: the supply, once it is opened, and what was kept."""
 
     config: pytest.Config
+    ahead: int
+    most: int
+    """How many databases of failed tests are kept."""
     supply: Supply | None = None
     """None: no test has asked for a database yet."""
     failure: Exception | None = None
@@ -86,16 +90,32 @@ _leases = pytest.StashKey[list[_Lease]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin a run."""
-    config.stash[_run] = _Run(config)
+    """Begin a run. Raises UsageError for a setting that is none."""
+    config.stash[_run] = _Run(config, ahead=_ahead(config), most=_share_of_evidence(config))
+
+
+def _ahead(config: pytest.Config) -> int:
+    text = str(config.getini("headwater_ahead"))
+    if not re.fullmatch("[0-9]{1,3}", text):
+        raise pytest.UsageError(f"headwater_ahead must be a number from 0 to 999, not {text!r}")
+    return int(text)
+
+
+def _share_of_evidence(config: pytest.Config) -> int:
+    """Give how many databases this process may keep: no worker of xdist knows of the others."""
+    return max(_MOST_EVIDENCE // _workers(config), 1)
+
+
+def _workers(config: pytest.Config) -> int:
+    count: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    return count
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the tests that will ask for a database of their own."""
     asking = sum("database" in getattr(item, "fixturenames", ()) for item in session.items)
     # Each worker of xdist collects all tests, and runs its share.
-    workers = getattr(session.config, "workerinput", {}).get("workercount", 1)
-    session.config.stash[_run].expected = -(-asking // workers)
+    session.config.stash[_run].expected = -(-asking // _workers(session.config))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -110,7 +130,7 @@ def _supply_of(config: pytest.Config) -> Supply:
     """Give the supply of this process; it is opened when the first test asks."""
     run = config.stash[_run]
     if run.failure:
-        raise run.failure
+        raise run.failure.with_traceback(None)
     if run.supply is None:
         try:
             run.supply = _open_supply(config)
@@ -127,14 +147,7 @@ def _open_supply(config: pytest.Config) -> Supply:
 
     named = str(config.getini("headwater_root"))
     root = config.rootpath / named if named else find_project(config.rootpath)
-    return open_supply(Path(root), ahead=_ahead(config))
-
-
-def _ahead(config: pytest.Config) -> int:
-    text = str(config.getini("headwater_ahead"))
-    if not text.isascii() or not text.isdigit():
-        raise pytest.UsageError(f"headwater_ahead must be a whole number, not {text!r}")
-    return int(text)
+    return open_supply(Path(root), ahead=config.stash[_run].ahead)
 
 
 def _expect(run: _Run, supply: Supply) -> None:
@@ -161,15 +174,8 @@ def _leased(
         yield lease
     finally:
         held.remove(lease)
-        _end(request.config, supply, lease)
-
-
-def _end(config: pytest.Config, supply: Supply, lease: _Lease) -> None:
-    """Give a database back, unless it is kept."""
-    if config.getoption("headwater_keep") == "always" and not lease.kept_for:
-        _keep(config.stash[_run], supply, lease, "--headwater-keep=always")
-    if not lease.kept_for:
-        supply.give_back(lease.database)
+        if not lease.kept_for:
+            supply.give_back(lease.database)
 
 
 @contextmanager
@@ -201,13 +207,30 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Keep every database that a failed test could use, and say where it is."""
     report = yield
-    if report.failed and report.when != "teardown":
-        run = item.config.stash[_run]
+    run = item.config.stash[_run]
+    if _is_evidence(report, run.config.getoption("headwater_keep")):
         for lease in _leases_of(item):
-            told = _keep_for(run, item, lease)
-            if told:
-                report.sections.append(("Headwater", told))
+            report.sections.append((_TITLE, _keep_for(run, item, lease)))
     return report
+
+
+_TITLE = "Headwater"
+
+
+def _is_evidence(report: pytest.TestReport, keep: str) -> bool:
+    """Say whether what a test leaves is to be kept; after its teardown nothing is left."""
+    if keep == "always":
+        return report.when == "call" or (report.when == "setup" and report.failed)
+    return keep == "failed" and report.failed and report.when != "teardown"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where the databases are of tests that did not fail: nobody shows the reports of those."""
+    for sort in ("passed", "skipped", "xfailed", "xpassed"):
+        for report in terminalreporter.getreports(sort):
+            for title, text in getattr(report, "sections", ()):
+                if title == _TITLE:
+                    terminalreporter.write_line(f"{report.nodeid}: {text}")
 
 
 def _leases_of(item: pytest.Item) -> Iterator[_Lease]:
@@ -216,26 +239,30 @@ def _leases_of(item: pytest.Item) -> Iterator[_Lease]:
 
 
 def _keep_for(run: _Run, item: pytest.Item, lease: _Lease) -> str:
-    """Keep a database for a test; say what there is to say."""
+    """Keep a database for a test, unless there are enough; say what there is to say."""
     from headwater.testing.use import told_of
 
-    if run.supply is None or run.config.getoption("headwater_keep") == "never":
-        return ""
     if not lease.kept_for:
-        if run.kept >= _MOST_EVIDENCE:
-            return f"{_MOST_EVIDENCE} databases are kept already; that of this test is not"
-        _keep(run, run.supply, lease, item.nodeid)
-    return told_of(lease.database) if lease.kept_for else ""
+        if run.kept >= run.most and run.config.getoption("headwater_keep") != "always":
+            return f"{run.kept} databases are kept already; that of this test is not"
+        if problem := _keep(run, lease, item.nodeid):
+            return problem
+    return told_of(lease.database)
 
 
-def _keep(run: _Run, supply: Supply, lease: _Lease, why: str) -> None:
+def _keep(run: _Run, lease: _Lease, why: str) -> str:
+    """Keep a database; say why that cannot be: the test's own failure stays the error."""
     from headwater.errors import HeadwaterError
     from headwater.testing.databases import note_of_keeping
 
-    with suppress(HeadwaterError):  # what has failed before is what must be told
+    supply = _supply_of(run.config)
+    try:
         supply.keep(lease.database, note_of_keeping(why))
-        lease.kept_for = why
-        run.kept += 1
+    except HeadwaterError as error:
+        return f"the database of this test could not be kept: {error.message}"
+    lease.kept_for = why
+    run.kept += 1
+    return ""
 
 
 # --- a database for each test -----------------------------------------------------------------
@@ -369,6 +396,6 @@ def _shared(run: _Run, supply: Supply) -> _Lease:
 
 def _end_shared(run: _Run, supply: Supply) -> None:
     """End the use of the shared database: the next test that wants one has a new one."""
-    if run.shared:
-        _end(run.config, supply, run.shared)
-        run.shared = None
+    if run.shared and not run.shared.kept_for:
+        supply.give_back(run.shared.database)
+    run.shared = None

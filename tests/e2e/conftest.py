@@ -1,9 +1,7 @@
-"""Fixtures of the end-to-end suite; those of the databases are provisional."""
+"""Fixtures of the end-to-end suite, over those of the plugin."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, closing
 from typing import Any
 
 import psycopg
@@ -14,7 +12,6 @@ from tests.e2e.factories import Factories
 from tests.kb_facts import keys_of
 
 Connection = psycopg.Connection[Any]
-DatabaseMaker = Callable[[], AbstractContextManager[str]]
 
 pytest.register_assert_rewrite("tests.e2e.contract", "tests.e2e.helpers")
 
@@ -29,45 +26,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "area_key" in metafunc.fixturenames:
         keys = [(table, column) for table in tables for column in keys_of(table)]
         metafunc.parametrize("area_key", keys, ids=".".join)
-
-
-class Database:
-    """A database for one test."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def connect(self, **kwargs: Any) -> Connection:
-        return psycopg.connect(self.url, **{"autocommit": True, **kwargs})
-
-
-@pytest.fixture
-def database(reference_database: DatabaseMaker) -> Generator[Database]:
-    with reference_database() as url:
-        yield Database(url)
-
-
-@pytest.fixture
-def database_url(database: Database) -> str:
-    return database.url
-
-
-@pytest.fixture
-def connection(database: Database) -> Generator[Connection]:
-    with closing(database.connect()) as connection:
-        yield connection
-
-
-@pytest.fixture(scope="session")
-def _shared(reference_database: DatabaseMaker) -> Generator[Connection]:
-    with reference_database() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
-        yield connection
-
-
-@pytest.fixture
-def rolled_back_connection(_shared: Connection) -> Generator[Connection]:
-    with _shared.transaction(force_rollback=True):
-        yield _shared
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator
-from contextlib import closing
 
 import psycopg
 import pytest
@@ -158,9 +156,8 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def library(reference_database) -> Generator[Library]:  # type: ignore[no-untyped-def]
-    with reference_database() as url, closing(psycopg.connect(url, autocommit=True)) as connection:
-        yield Library(connection)
+def library(module_connection: Connection) -> Library:
+    return Library(module_connection)
 
 
 def plan_of(connection: Connection, query: str, *parameters: object) -> str:

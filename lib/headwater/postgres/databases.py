@@ -196,11 +196,19 @@ SELECT pg_catalog.shobj_description(oid, 'pg_database')
 """
 
 
-def add_to_comment(connection: Connection, name: str, line: str) -> None:
-    """Add a line to the comment on a database of the server."""
+def add_to_comment(connection: Connection, name: str, *lines: str) -> None:
+    """Add lines to the comment on a database of the server, but for those that it has.
+
+    Raises TargetError when there is no such database (the server would only warn).
+    """
     with translated(f"writing the comment on {name}"):
         row = connection.execute(_COMMENT_OF, (name,)).fetchone()
-        _write_comment(connection, name, "\n".join(filter(None, [row[0] if row else "", line])))
+        if row is None:
+            raise TargetError(f"there is no database {name} any more")
+        before = row[0].split("\n") if row[0] else []
+        new = [line for line in lines if line and line not in before]
+        if new:
+            _write_comment(connection, name, "\n".join([*before, *new]))
 
 
 def _write_comment(connection: Connection, name: str, text: str) -> None:

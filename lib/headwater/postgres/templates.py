@@ -238,19 +238,20 @@ _HALF_KEPT = timedelta(hours=1)
 def sweep(connection: Connection, project: str) -> tuple[str, ...]:
     """Drop templates that nobody uses any more, and what killed runs of this machine left behind.
 
-    Gives the names. What cannot be dropped is left for the next run.
+    Gives the names of what was dropped. What cannot be dropped is left for the next run.
     """
     try:
         found = connection.execute(_OURS, (PREFIX, SCRATCH_PREFIX)).fetchall()
     except psycopg.Error:
         return ()
     now = datetime.now(UTC)
-    stale = [*_stale(found, project, now), *_abandoned(found, now)]
-    for name in stale:
+    dropped = []
+    for name in (*_stale(found, project, now), *_abandoned(found, now)):
         with suppress(psycopg.Error):
             # Without force: whoever has come in meanwhile is not ended.
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-    return tuple(stale)
+            dropped.append(name)
+    return tuple(dropped)
 
 
 _Found = Sequence[tuple[str, str | None]]

@@ -73,18 +73,24 @@ class Database:
 
 def note_of_making() -> str:
     """Give the line that says who makes a test database, and when."""
-    return f"headwater: test database of process {os.getpid()} on {machine()} since {_now()}"
+    return _line(f"test database of process {os.getpid()} on {machine()} since {_now()}")
 
 
 def note_of_keeping(why: str) -> str:
     """Give the line that keeps a test database as evidence; `why` is the test."""
-    return f"headwater: kept at {_now()} for {' '.join(why.split())}"
+    return _line(f"kept at {_now()} for {why}")
 
 
 def note_of_lending(until: datetime, borrower: Maker | None) -> str:
     """Give the line that lends a test database until a time, or while a process runs."""
     to = f" to process {borrower}" if borrower else ""
-    return f"headwater: lent until {until.isoformat(timespec='seconds')}{to}"
+    return _line(f"lent until {until.isoformat(timespec='seconds')}{to}")
+
+
+def _line(text: str) -> str:
+    """Give a line that the server takes, whatever its encoding, and that is one line."""
+    plain = text.encode("ascii", "backslashreplace").decode().replace("\0", "\\0")
+    return f"headwater: {' '.join(plain.split())}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +121,6 @@ def _now() -> str:
 
 
 def _time(text: str) -> datetime | None:
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         return datetime.fromisoformat(text).astimezone(UTC)
     return None

@@ -31,19 +31,21 @@ class Lent:
     until: datetime
 
 
-def lend(
+def lend(  # noqa: PLR0913 - each a flag of db.test-url
     settings: Settings,
     *,
     at: str = "",
+    seeded: bool = False,
     lasting: str = "4h",
     pid: str = "",
     notify: Notify = ignore,
 ) -> Lent:
     """Make a database for a suite in another language, which `drop` takes back.
 
-    `at` is the last version that it has (default: all); `lasting` a duration such as `30min`; `pid`
-    the number of the process that has it. What nobody hands back is swept when the time is over, or
-    that process has ended. Raises SettingsError for a version, a duration or a process that is
+    `at` is the last version that it has (default: all); `seeded` runs the seeds; `lasting` is a
+    duration such as `30min`; `pid` the number of the process that has it. What nobody hands back
+    is swept when the time is over, or that process has ended. Raises SettingsError for a version, a
+    duration or a process that is
     none; the errors of a migration; TargetError.
     """
     until, borrower = _end_of(lasting), _borrower(pid)
@@ -51,13 +53,18 @@ def lend(
     server = server_for_tests(settings, notify)
     sweep_server(server)
     with Workshop(server, project, notify=notify) as workshop:
-        made = workshop.make(contents(project, at=at), note=note_of_lending(until, borrower))
+        made = workshop.make(
+            contents(project, at=at, seeded=seeded), note=note_of_lending(until, borrower)
+        )
     return Lent(name=made.name, url=made.url, until=until)
 
 
 def _end_of(lasting: str) -> datetime:
     try:
-        return datetime.now(UTC) + timedelta(milliseconds=milliseconds(lasting))
+        duration = milliseconds(lasting)
+        if duration == 0:
+            raise ValueError("0 would be over at once")
+        return datetime.now(UTC) + timedelta(milliseconds=duration)
     except (ValueError, OverflowError) as error:
         raise SettingsError(f"--lasting: {error}", hint="write it as in: --lasting 30min") from None
 

@@ -8,13 +8,17 @@ such a hash, under an advisory lock, is the idea of pgtestdb, a library for Go.)
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import threading
 import time
+import weakref
 from collections.abc import Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Self
 
+import psycopg
 from psycopg import sql
 
 from headwater.checks.building import apply_in_order
@@ -22,15 +26,18 @@ from headwater.checks.kept import key_of
 from headwater.checks.reading import read_grammar
 from headwater.errors import (
     FilesError,
+    HalfDone,
     HeadwaterError,
     LockBusy,
     MigrationFailed,
+    SeedFailed,
     TargetError,
     Unreachable,
 )
-from headwater.model import Notify, Said, Target, ignore, plural
+from headwater.model import Migration, Notify, Said, Target, ignore, plural
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping, with_database
 from headwater.postgres.databases import (
+    MARK,
     add_to_comment,
     create_database,
     drop_database,
@@ -41,6 +48,7 @@ from headwater.postgres.databases import (
 from headwater.postgres.lock import holder_of, try_lock
 from headwater.postgres.makers import name_with_maker, this_process
 from headwater.postgres.pooler import require_own_session
+from headwater.postgres.seeding import apply_seeds
 from headwater.postgres.templates import (
     keys_of,
     longest,
@@ -61,9 +69,10 @@ _LONGEST_BUILD_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contents:
-    """What a test database holds: nothing, or what these migrations build."""
+    """What a test database holds: nothing, or what these migrations build, and the seeds."""
 
     versions: tuple[str, ...] = ()
+    seeded: bool = False
 
 
 NOTHING = Contents()
@@ -72,17 +81,29 @@ NOTHING = Contents()
 class Workshop:
     """Makes and drops test databases over one connection; threads take turns."""
 
-    def __init__(self, server: Target, project: Project, *, notify: Notify = ignore) -> None:
-        """Remember where; the connection is opened when it is first needed."""
+    def __init__(
+        self,
+        server: Target,
+        project: Project,
+        *,
+        notify: Notify = ignore,
+        given_up: threading.Event | None = None,
+    ) -> None:
+        """Remember where; the connection is opened when it is first needed.
+
+        Once `given_up` is set, it waits for no other run any more.
+        """
         self.server = server
         self.project = project
         self.notify = notify
+        self._given_up = given_up or threading.Event()
         self._turn = threading.RLock()
         self._open = ExitStack()
         self._connection: Connection | None = None
         self._templates = dict[Contents, str]()
         self._failures = dict[Contents, HeadwaterError]()
         self._strategy: tuple[sql.Composable, ...] = ()
+        _workshops.add(self)
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -97,6 +118,13 @@ class Workshop:
         with self._turn:
             self._connection = None
             self._open.close()
+
+    def disown(self) -> None:
+        """Leave the session to the parent process: whatever this one still writes goes nowhere."""
+        if self._connection is not None and not self._connection.closed:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, self._connection.fileno())
+            os.close(nowhere)
 
     @contextmanager
     def connection(self) -> Generator[Connection]:
@@ -121,26 +149,33 @@ class Workshop:
                 raise
             except TargetError:
                 # Another run has swept the template since we looked.
-                if self._templates.pop(contents, None) is None:
+                if not self._templates.get(contents):
                     raise
+                del self._templates[contents]
                 return self._make(connection, contents, note)
 
     def _make(self, connection: Connection, contents: Contents, note: str) -> Database:
         template = self._template(connection, contents)
         name = name_with_maker(PREFIX)
-        create_database(
-            connection,
-            name,
-            *self._strategy,
-            template=template or "template0",
-            note="\n".join(filter(None, [note_of_making(), note])),
-        )
-        made = Database(
-            target=with_database(self.server, name, "test database"), project=self.project
-        )
-        if not template:
-            self._fill(made.target, contents.versions)
-        return made
+        notes = [line for line in (note_of_making(), note) if line]
+        target = with_database(self.server, name, "test database")
+        try:
+            create_database(
+                connection,
+                name,
+                *self._strategy,
+                template=template or "template0",
+                note="\n".join(notes),
+            )
+            if not template:
+                self._fill(target, contents)
+                # Files that cannot be cloned may have written a comment of their own.
+                add_to_comment(connection, name, MARK, *notes)
+        except BaseException:
+            with suppress(HeadwaterError):  # what went wrong first is told
+                self.drop(name)
+            raise
+        return Database(target=target, project=self.project)
 
     def drop(self, name: str) -> None:
         """Drop a database with whatever session is left in it."""
@@ -162,58 +197,128 @@ class Workshop:
         that all databases share.
         """
         if contents in self._failures:
-            raise self._failures[contents]
+            raise self._failures[contents].with_traceback(None)
         if contents not in self._templates:
             try:
                 self._templates[contents] = self._ready(connection, contents)
-            except (FilesError, MigrationFailed) as error:
+            except (FilesError, MigrationFailed, HalfDone, SeedFailed) as error:
                 # The files stay as they were read: they would fail for each test anew.
                 self._failures[contents] = error
                 raise
         return self._templates[contents]
 
     def _ready(self, connection: Connection, contents: Contents) -> str:
-        if not contents.versions:
+        if contents == NOTHING:
             return ""
         keys = self._keys(connection, contents)
         if longest(connection, keys, self._name) < len(keys):
-            with _only_here(connection, self.server, keys[-1], self.notify):
+            with self._only_here(connection, contents):
+                # Again: who had the lock before us has made it, and roles that files name, too.
+                keys = self._keys(connection, contents)
                 there = longest(connection, keys, self._name)
-                if there < len(keys) and not self._build(connection, contents, keys, there):
-                    return ""
+                if there < len(keys):
+                    return self._build(connection, contents, keys, there)
         return name_of_template(keys[-1])
 
     @property
     def _name(self) -> str:
         return project_of(self.project.settings)
 
+    def _files(self, contents: Contents) -> list[Migration]:
+        return [m for m in self.project.folder.migrations if m.version in contents.versions]
+
     def _keys(self, connection: Connection, contents: Contents) -> tuple[str, ...]:
-        chosen = [m for m in self.project.folder.migrations if m.version in contents.versions]
+        """Give the key of each prefix of the files; the seeds, when they are wanted, come last."""
         code = key_of("test databases")
-        return keys_of(connection, self.project.settings, chosen, (), code=code)
+        chosen = self._files(contents)
+        keys = keys_of(connection, self.project.settings, chosen, (), code=code)
+        if not contents.seeded:
+            return keys
+        built = keys[-1] if keys else code
+        seeds = f"{built} {self.project.seeds.checksum}"
+        return (*keys, hashlib.sha256(seeds.encode()).hexdigest())
 
     def _build(
         self, connection: Connection, contents: Contents, keys: Sequence[str], there: int
-    ) -> bool:
-        """Build a template from the one of the first `there` files; say whether it can be one."""
+    ) -> str:
+        """Build a template from the one of the first `there` files; give its name.
+
+        It gets the key that the files have now: the roles that they made, which outlive the build,
+        are a part of that. "" when it cannot be a template.
+        """
         self._refuse_escapes()
-        count = len(keys) - there
-        self.notify(Said(message=f"building the tests' template: {plural(count, 'migration')}"))
+        count = max(len(contents.versions) - there, 0)
+        seeds = ", and the seeds" if contents.seeded else ""
+        told = f"building the tests' template: {plural(count, 'migration')}{seeds}"
+        self.notify(Said(message=told))
         template = name_of_template(keys[there - 1]) if there else ""
         with scratch_database(self.server, connection=connection, template=template) as scratch:
-            self._fill(scratch, contents.versions, there=there)
+            self._fill(scratch, contents, there=there)
             with connect(scratch, purpose="test"):
                 # A first session writes down what every one reads when it begins; that is cloned.
                 pass
-            return make_template(connection, scratch.database, keys[-1], self._name)
+            keys = self._keys(connection, contents)
+            if make_template(connection, scratch.database, keys[-1], self._name):
+                return name_of_template(keys[-1])
+        # Whose lock is another database's may have been faster, on the same server.
+        was_faster = longest(connection, keys, self._name) == len(keys)
+        return name_of_template(keys[-1]) if was_faster else ""
+
+    @contextmanager
+    def _only_here(self, connection: Connection, contents: Contents) -> Generator[None]:
+        """Hold the server's lock of what these files build; wait for whoever holds it.
+
+        (Not that of a template's key: roles that the files make while they run are a part of it.)
+        Says once whom it waits for. Raises LockBusy after ten minutes.
+        """
+        files = [(m.version, m.checksum) for m in self._files(contents)]
+        seeds = self.project.seeds.checksum if contents.seeded else ""
+        digest = hashlib.sha256(json.dumps([files, seeds]).encode()).digest()
+        lock = int.from_bytes(digest[:8], signed=True)
+        deadline = time.monotonic() + _LONGEST_BUILD_S
+        told = False
+        while not try_lock(connection, lock):
+            if time.monotonic() > deadline:
+                raise LockBusy(
+                    f"another run builds the tests' template on {self.server} for ten minutes now",
+                    detail=holder_of(connection, lock),
+                    hint="end that session if it hangs, and run the tests again",
+                )
+            if not told:
+                self.notify(Said(message=f"waiting for {holder_of(connection, lock)}"))
+                told = True
+            if self._given_up.wait(_PAUSE_S):
+                raise LockBusy("nobody needs the tests' template any more")
+        try:
+            yield
+        finally:
+            # A session that is lost has lost its lock.
+            with suppress(psycopg.Error):
+                connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (lock,))
 
     def _refuse_escapes(self) -> None:
         escapes = read_grammar(self.project.folder).escapes(ours=True)
         if escapes:
             raise FilesError("the migrations reach beyond their database", findings=escapes)
 
-    def _fill(self, target: Target, versions: Sequence[str], *, there: int = 0) -> None:
-        apply_in_order(self.project.folder, self.project.settings, target, versions, there=there)
+    def _fill(self, target: Target, contents: Contents, *, there: int = 0) -> None:
+        """Run the files behind the first `there`, and then the seeds."""
+        settings = self.project.settings
+        apply_in_order(self.project.folder, settings, target, contents.versions, there=there)
+        if contents.seeded:
+            apply_seeds(target, self.project.seeds, settings)
+
+
+_workshops = weakref.WeakSet[Workshop]()
+
+
+def _disown_all() -> None:
+    """In a forked child: its end would say goodbye to the server over the parent's connections."""
+    for workshop in list(_workshops):
+        workshop.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
 
 
 @contextmanager
@@ -228,30 +333,3 @@ def _session(server: Target) -> Generator[Connection]:
                 (f"{APPLICATION}{this_process()}",),
             )
         yield connection
-
-
-@contextmanager
-def _only_here(connection: Connection, server: Target, key: str, notify: Notify) -> Generator[None]:
-    """Hold the server's lock of a template; wait for whoever holds it, and say so once.
-
-    Raises LockBusy after ten minutes.
-    """
-    lock = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], signed=True)
-    deadline = time.monotonic() + _LONGEST_BUILD_S
-    told = False
-    while not try_lock(connection, lock):
-        if time.monotonic() > deadline:
-            raise LockBusy(
-                f"another run builds the tests' template on {server} for ten minutes now",
-                detail=holder_of(connection, lock),
-                hint="end that session if it hangs, and run the tests again",
-            )
-        if not told:
-            notify(Said(message=f"waiting for {holder_of(connection, lock)}"))
-            told = True
-        time.sleep(_PAUSE_S)
-    try:
-        yield
-    finally:
-        with translated("giving back the lock"):
-            connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (lock,))

@@ -8,16 +8,19 @@ from pathlib import Path
 
 from headwater.errors import SettingsError
 from headwater.files.read import read_sound_folder
-from headwater.model import MigrationFolder
+from headwater.files.seeds import read_seeds
+from headwater.model import MigrationFolder, Seeds
 from headwater.settings import Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """A folder of migrations with its settings."""
+    """A folder of migrations with its settings, and the seeds beside it."""
 
     settings: Settings = field(repr=False)
     folder: MigrationFolder = field(repr=False)
+    seeds: Seeds = field(repr=False)
+    """What is wrong with them is told to whoever asks for them."""
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -39,12 +42,20 @@ class Project:
 
 
 def read_project(root: Path) -> Project:
-    """Read the settings and the migrations of a project.
+    """Read the settings, the migrations and the seeds of a project.
 
     Raises SettingsError or FilesError, with everything that is wrong.
     """
-    settings = load_settings(root)
-    return Project(settings=settings, folder=read_sound_folder(settings.migrations))
+    return project_with(load_settings(root))
+
+
+def project_with(settings: Settings) -> Project:
+    """Read the migrations and the seeds that settings name. Raises FilesError."""
+    return Project(
+        settings=settings,
+        folder=read_sound_folder(settings.migrations),
+        seeds=read_seeds(settings),
+    )
 
 
 def find_project(start: Path) -> Path:

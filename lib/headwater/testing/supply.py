@@ -7,6 +7,7 @@ than the server.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator
@@ -38,14 +39,21 @@ class Supply:
         self._making = Counter[Contents]()
         self._still_wanted = Counter[Contents]()
         self._expected = set[Contents]()
+        self._failing = set[Contents]()
         self._returned = deque[str]()
         self._threads = list[threading.Thread]()
-        self._closed = False
+        self._closed = threading.Event()
+        self._process = os.getpid()
 
     @property
     def project(self) -> Project:
         """Give the project whose databases these are."""
         return self.workshop.project
+
+    @property
+    def _is_inherited(self) -> bool:
+        """Say whether this is a forked child: all of it, and its databases, are the parent's."""
+        return self._process != os.getpid()
 
     def expect(self, contents: Contents, count: int) -> None:
         """Say that about `count` more of these will be asked for: the first ones are made now."""
@@ -66,7 +74,11 @@ class Supply:
                 self._changed.wait()
             if self._ready[contents]:
                 return self._ready[contents].popleft()
-        return self.workshop.make(contents)
+        made = self.workshop.make(contents)
+        with self._changed:
+            self._failing.discard(contents)
+            self._changed.notify_all()
+        return made
 
     def _count(self, contents: Contents) -> None:
         """Count one that is taken; whoever asks once and never again gets none made ahead."""
@@ -78,13 +90,18 @@ class Supply:
                 self._begin()
 
     def give_back(self, database: Database) -> None:
-        """Take a database back, to be dropped soon; with whatever session is left in it."""
-        if not self._threads:
-            self.workshop.drop(database.name)
+        """Take a database back, to be dropped soon; with whatever session is left in it.
+
+        What cannot be dropped is no fault of the test: it is swept by the next run.
+        """
+        if self._is_inherited:
             return
         with self._changed:
-            self._returned.append(database.name)
-            self._changed.notify_all()
+            if self._threads and not self._closed.is_set():
+                self._returned.append(database.name)
+                self._changed.notify_all()
+                return
+        self._drop(self.workshop, database.name)
 
     @contextmanager
     def fresh(self, contents: Contents) -> Generator[Database]:
@@ -101,8 +118,10 @@ class Supply:
 
     def close(self) -> None:
         """Drop what was made ahead and what came back, and close the connections."""
+        if self._is_inherited:
+            return
         with self._changed:
-            self._closed = True
+            self._closed.set()
             for databases in self._ready.values():
                 self._returned.extend(database.name for database in databases)
                 databases.clear()
@@ -117,7 +136,7 @@ class Supply:
     def _begin(self) -> None:
         """Start the threads, once."""
         with self._changed:
-            if self._ahead and not self._threads and not self._closed:
+            if self._ahead and not self._threads and not self._closed.is_set():
                 self._threads += [
                     threading.Thread(target=self._work, name=f"headwater supply {n}", daemon=True)
                     for n in range(_THREADS)
@@ -127,28 +146,34 @@ class Supply:
 
     def _work(self) -> None:
         """Make and drop, until the supply is closed and nothing is left to drop."""
-        mine = Workshop(self.workshop.server, self.project, notify=self.workshop.notify)
-        with mine:
+        with Workshop(
+            self.workshop.server,
+            self.project,
+            notify=self.workshop.notify,
+            given_up=self._closed,
+        ) as mine:
             while job := self._next_job(mine):
                 job()
 
     def _next_job(self, workshop: Workshop) -> Callable[[], None] | None:
         with self._changed:
             while True:
-                lacking = None if self._closed else self._lacking()
+                lacking = None if self._closed.is_set() else self._lacking()
                 if self._returned and (lacking is None or len(self._returned) > _BACKLOG):
                     name = self._returned.popleft()
                     return lambda: self._drop(workshop, name)
                 if lacking is not None:
                     self._making[lacking] += 1
                     return lambda: self._make(workshop, lacking)
-                if self._closed:
+                if self._closed.is_set():
                     return None
                 self._changed.wait()
 
     def _lacking(self) -> Contents | None:
         """Give what more are wanted of than are ready or being made."""
         for contents, count in self._still_wanted.items():
+            if contents in self._failing:
+                continue
             there = len(self._ready[contents]) + self._making[contents]
             if there < min(count, self._ahead):
                 return contents
@@ -157,22 +182,21 @@ class Supply:
     def _make(self, workshop: Workshop, contents: Contents) -> None:
         made = None
         try:
-            # Whoever takes the next one makes it, and is told what is wrong. (A thread that died of
-            # it would leave others waiting.)
+            # Whoever takes the next one makes it, and is told what is wrong; until one is made so,
+            # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
                 made = workshop.make(contents)
         finally:
             with self._changed:
                 self._making[contents] -= 1
                 if made is None:
-                    self._still_wanted[contents] = 0
-                elif self._closed:
+                    self._failing.add(contents)
+                elif self._closed.is_set():
                     self._returned.append(made.name)
                 else:
                     self._ready[contents].append(made)
                 self._changed.notify_all()
 
     def _drop(self, workshop: Workshop, name: str) -> None:
-        # What cannot be dropped now is swept by the next run.
         with suppress(Exception):
             workshop.drop(name)

@@ -9,23 +9,23 @@ suite in another language, is left alone for a while.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 from psycopg import sql
 
+from headwater.errors import LockBusy, TargetError, Unreachable
 from headwater.model import Target, plural
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.databases import SCRATCH_PREFIX, drop_database, wait_until_empty
-from headwater.postgres.makers import Maker, maker_of_name
+from headwater.postgres.makers import Maker, maker_in, maker_of_name
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.templates import project_of
 from headwater.postgres.templates import sweep as sweep_templates
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
-from headwater.testing.databases import PREFIX, notes_in
+from headwater.testing.databases import PREFIX, Notes, notes_in
 from headwater.testing.making import APPLICATION
 
 # How long evidence stays when nobody sweeps.
@@ -37,10 +37,13 @@ _LEAVING_S = 10.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swept:
-    """What was dropped, and what would have been, had nobody been inside."""
+    """What was dropped, and what was not, although its run has ended."""
 
     dropped: tuple[str, ...] = ()
     in_use: tuple[str, ...] = ()
+    """Kept or lent, and somebody is connected."""
+    stuck: tuple[str, ...] = ()
+    """The server does not drop it: it holds a prepared transaction, or a slot of replication …"""
 
     @property
     def summary(self) -> str:
@@ -48,6 +51,8 @@ class Swept:
         sentences = [f"{plural(len(self.dropped), 'database')} of ended runs dropped"]
         if self.in_use:
             sentences.append(f"kept, because somebody is connected: {', '.join(self.in_use)}")
+        if self.stuck:
+            sentences.append(f"not dropped, because the server refuses: {', '.join(self.stuck)}")
         return "; ".join(sentences)
 
 
@@ -64,24 +69,27 @@ def sweep(server: Target, settings: Settings) -> Swept:
             pin_for_bookkeeping(connection)
             _end_the_makers(connection)
             swept = sweep_databases(connection, evidence=timedelta(0))
-            scratch = sweep_templates(connection, project_of(settings))
-        return Swept(dropped=(*swept.dropped, *scratch), in_use=swept.in_use)
+            scratch = _drop_scratch(connection)
+            stale = sweep_templates(connection, project_of(settings))
+        return replace(swept, dropped=(*swept.dropped, *scratch, *stale))
 
 
-# What a killed client has asked for goes on until the server notices.
+# What a killed client has asked for goes on until the server notices, or has not even begun.
 _MAKING = """
-SELECT pid, pg_catalog.substring(query, '^CREATE DATABASE "([^"]+)"')
+SELECT pid, pg_catalog.substr(application_name, pg_catalog.length(%(prefix)s::text) + 1),
+       pg_catalog.substring(query, '^CREATE DATABASE "([^"]+)"')
   FROM pg_catalog.pg_stat_activity
- WHERE state = 'active' AND usename = CURRENT_USER AND query ^@ 'CREATE DATABASE "headwater_'
+ WHERE usename = CURRENT_USER
+   AND (pg_catalog.starts_with(application_name, %(prefix)s)
+        OR state = 'active' AND query ^@ 'CREATE DATABASE "headwater_')
 """
 
 
 def _end_the_makers(connection: Connection) -> None:
-    """End the sessions of killed runs that make a database now, and wait until they are gone."""
+    """End the sessions of killed runs that make databases, and wait until they are gone."""
     dead = []
-    for pid, name in connection.execute(_MAKING).fetchall():
-        makers = (maker_of_name(name or "", prefix) for prefix in (PREFIX, SCRATCH_PREFIX))
-        if any(maker and maker.has_ended for maker in makers):
+    for pid, maker, name in connection.execute(_MAKING, {"prefix": APPLICATION}).fetchall():
+        if _has_ended(maker_in(maker or "")) or _has_ended(_maker_of(name or "")):
             connection.execute("SELECT pg_catalog.pg_terminate_backend(%s)", (pid,))
             dead.append(pid)
     deadline = time.monotonic() + _LEAVING_S
@@ -89,11 +97,22 @@ def _end_the_makers(connection: Connection) -> None:
         time.sleep(0.01)
 
 
+def _maker_of(name: str) -> Maker | None:
+    return maker_of_name(name, PREFIX) or maker_of_name(name, SCRATCH_PREFIX)
+
+
 def _are_there(connection: Connection, pids: list[int]) -> bool:
     found = connection.execute(
         "SELECT FROM pg_catalog.pg_stat_activity WHERE pid = ANY (%s)", (pids,)
     )
     return found.rowcount > 0
+
+
+def _drop_scratch(connection: Connection) -> list[str]:
+    """Drop the scratch databases of ended runs, with the statement of theirs that still runs."""
+    found = connection.execute(_OURS, (SCRATCH_PREFIX,)).fetchall()
+    ended = [name for name, _ in found if _has_ended(maker_of_name(name, SCRATCH_PREFIX))]
+    return [name for name in ended if _drop(connection, name, force=True)]
 
 
 # --- test databases ---------------------------------------------------------------------------
@@ -113,40 +132,56 @@ SELECT pg_catalog.substr(application_name, pg_catalog.length(%(prefix)s::text) +
 def sweep_databases(connection: Connection, *, evidence: timedelta = _EVIDENCE) -> Swept:
     """Drop the test databases of runs that have ended, and evidence that is older than that.
 
-    What was kept or lent is dropped only when nobody is connected to it.
+    What was kept or lent is dropped only when nobody is connected to it, but for what was lent to
+    a process that has ended.
     """
     now = datetime.now(UTC)
     at_work = {row[0] for row in connection.execute(_AT_WORK, {"prefix": APPLICATION}).fetchall()}
-    dropped, in_use = list[str](), list[str]()
+    dropped, in_use, stuck = list[str](), list[str](), list[str]()
     for name, comment in connection.execute(_OURS, (PREFIX,)).fetchall():
         maker = maker_of_name(name, PREFIX)
-        if maker is None or _is_at_work(maker, at_work):
-            continue
         notes = notes_in(comment)
-        if notes.kept_at and now - notes.kept_at < evidence:
+        if maker is None or _is_at_work(maker, at_work) or _is_to_stay(notes, now, evidence):
             continue
-        if notes.lent_until and now < notes.lent_until and not _has_ended(notes.borrower):
-            continue
-        gone = _drop(connection, name, force=not notes.kept_at)
-        (dropped if gone else in_use).append(name)
-    return Swept(dropped=tuple(dropped), in_use=tuple(in_use))
+        force = not (notes.kept_at or notes.lent_until) or _has_ended(notes.borrower)
+        if _drop(connection, name, force=force):
+            dropped.append(name)
+        else:
+            (stuck if force else in_use).append(name)
+    return Swept(dropped=tuple(dropped), in_use=tuple(in_use), stuck=tuple(stuck))
+
+
+def _is_to_stay(notes: Notes, now: datetime, evidence: timedelta) -> bool:
+    """Say whether a database was kept or lent, and still is."""
+    # (Another machine's clock may be ahead of ours.)
+    if notes.kept_at and evidence and now - notes.kept_at < evidence:
+        return True
+    return bool(notes.lent_until and now < notes.lent_until and not _has_ended(notes.borrower))
 
 
 def _is_at_work(maker: Maker, at_work: set[str]) -> bool:
     return not maker.has_ended if maker.is_here else str(maker) in at_work
 
 
-def _has_ended(borrower: Maker | None) -> bool:
-    return borrower is not None and borrower.has_ended
+def _has_ended(process: Maker | None) -> bool:
+    return process is not None and process.has_ended
+
+
+_INSIDE = "SELECT 1 FROM pg_catalog.pg_stat_activity WHERE datname = %s"
 
 
 def _drop(connection: Connection, name: str, *, force: bool) -> bool:
-    """Drop a database; say whether it is gone."""
-    with suppress(psycopg.Error):
+    """Drop a database; say whether it is gone. Raises Unreachable."""
+    try:
         if force:
             wait_until_empty(connection, name)
             drop_database(connection, name)
+        elif connection.execute(_INSIDE, (name,)).fetchall():
+            return False  # the server would say so after five seconds
         else:
             connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
-        return True
-    return False
+    except Unreachable:
+        raise
+    except (psycopg.Error, TargetError, LockBusy):
+        return False
+    return True

@@ -11,13 +11,24 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest import SkipTest
 
+from psycopg import conninfo
+
 from headwater.errors import HeadwaterError
 from headwater.model import Notify, Target, ignore
-from headwater.postgres.connect import connect, pin_for_bookkeeping, target_of, with_database
+from headwater.postgres.connect import (
+    connect,
+    parameters,
+    pin_for_bookkeeping,
+    target_of,
+    with_database,
+)
+from headwater.postgres.pooler import require_own_session
+from headwater.postgres.psql import url_of
 from headwater.postgres.target import private_target
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
@@ -48,61 +59,80 @@ def open_supply(root: Path, *, ahead: int = AHEAD, notify: Notify = ignore) -> S
 
 def sweep_server(server: Target) -> None:
     """Drop the databases that killed runs left behind; evidence of the last day stays."""
-    with (
-        connect(server, purpose="test") as connection,
-        translated("looking for what killed runs left"),
-    ):
-        pin_for_bookkeeping(connection)
-        sweep_databases(connection)
+    with connect(server, purpose="test") as connection:
+        require_own_session(connection, server)
+        with translated("looking for what killed runs left"):
+            pin_for_bookkeeping(connection)
+            sweep_databases(connection)
 
 
 def contents(
-    project: Project, *, at: str = "", before: bool = False, empty: bool = False
+    project: Project,
+    *,
+    at: str = "",
+    before: bool = False,
+    seeded: bool = False,
+    empty: bool = False,
 ) -> Contents:
     """Say what a test database is to hold: everything, what a version builds, or nothing.
 
-    Raises SettingsError for a version that has no file.
+    With `seeded` the rows of the seeds, too. Raises SettingsError for a version that has no file.
     """
     if empty:
         return NOTHING
-    if not at:
-        return Contents(versions=project.versions)
-    return Contents(versions=project.versions_to(at, before=before))
+    versions = project.versions_to(at, before=before) if at else project.versions
+    return Contents(versions=versions, seeded=seeded)
 
 
 @contextmanager
 def database(
-    *, at: str = "", before: bool = False, empty: bool = False, root: Path | str | None = None
+    *,
+    at: str = "",
+    before: bool = False,
+    seeded: bool = False,
+    empty: bool = False,
+    root: Path | str | None = None,
 ) -> Generator[Database]:
     """Give a fresh, migrated database; drop it afterwards, or keep it when the body fails.
 
-    `at` is the last version that it is to have; with `before` the first that is missing. `empty`
-    is a database without anything. `root` is the project's folder (default: the nearest one at or
-    above the working directory). A body that raises keeps the database as evidence, and a note
-    on its error gives the URL.
+    `at` is the last version that it is to have; with `before` the first that is missing. `seeded`
+    runs the seeds, `empty` gives a database without anything. `root` is the project's folder
+    (default: the nearest one at or above the working directory). A body that raises keeps the
+    database as evidence, and a note on its error gives the URL.
 
-    Raises SettingsError, FilesError, MigrationFailed, or TargetError when there is no server.
+    Raises SettingsError, FilesError, MigrationFailed, SeedFailed, or TargetError when there is no
+    server.
     """
     supply = _supply(Path(root) if root else find_project(Path.cwd()))
-    made = supply.take(contents(supply.project, at=at, before=before, empty=empty))
+    made = supply.take(contents(supply.project, at=at, before=before, seeded=seeded, empty=empty))
     try:
         yield made
-    except SkipTest:
-        supply.give_back(made)
-        raise
-    except Exception as error:
-        _keep(supply, made, error)
-        raise
-    except BaseException:
-        supply.give_back(made)
+    except BaseException as error:
+        if _is_failure(error):
+            _keep(supply, made, error)
+        else:
+            supply.give_back(made)
         raise
     supply.give_back(made)
 
 
-def _keep(supply: Supply, made: Database, error: Exception) -> None:
-    """Keep the evidence; what went wrong first is what is told."""
-    with suppress(HeadwaterError):
+def _is_failure(error: BaseException) -> bool:
+    """Say whether a test failed: not when it is skipped, interrupted, or ends the process.
+
+    What pytest.fail raises is no Exception.
+    """
+    if isinstance(error, Exception):
+        return not isinstance(error, SkipTest)
+    return type(error).__name__ == "Failed"
+
+
+def _keep(supply: Supply, made: Database, error: BaseException) -> None:
+    """Keep the evidence; what went wrong first stays the error."""
+    try:
         supply.keep(made, note_of_keeping(f"{type(error).__name__} in process {os.getpid()}"))
+    except HeadwaterError as second:
+        error.add_note(f"{made.name} could not be kept: {second.message}")
+    else:
         error.add_note(told_of(made))
 
 
@@ -111,12 +141,22 @@ def told_of(kept: Database) -> str:
 
     The password of the private server, which nobody else can reach, is shown; no other.
     """
-    where = kept.url if kept.target.private else str(kept.target)
     return (
-        f"the database of this test is kept: {where}\n"
+        f"the database of this test is kept: {_url_to_show(kept)}\n"
         f"  look into it: invoke db.psql --test {kept.name}\n"
         f"  drop it:      invoke db.drop {kept.name}"
     )
+
+
+# What a URL may show; libpq knows more than one kind of secret.
+_SHOWN = ("host", "hostaddr", "port", "user", "dbname", "service", "sslmode")
+
+
+def _url_to_show(kept: Database) -> str:
+    if kept.target.private:
+        return kept.url
+    known = {name: value for name, value in parameters(kept.target).items() if name in _SHOWN}
+    return url_of(replace(kept.target, conninfo=conninfo.make_conninfo(**known)))
 
 
 _supplies = dict[tuple[int, Path], Supply]()
@@ -126,7 +166,7 @@ def _supply(root: Path) -> Supply:
     """Give this process's supply of a project, which lasts as long as the process."""
     key = (os.getpid(), root.resolve())
     if key not in _supplies:
-        supply = open_supply(key[1])
-        atexit.register(supply.close)
-        _supplies[key] = supply
+        opened = open_supply(key[1])
+        if _supplies.setdefault(key, opened) is opened:  # else another thread was faster
+            atexit.register(opened.close)
     return _supplies[key]

@@ -1,0 +1,253 @@
+"""The supply: databases are made ahead by threads, given out once, dropped when they come back."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from headwater.errors import MigrationFailed, TargetError
+from headwater.model import Target
+from headwater.testing.databases import note_of_keeping, notes_in
+from headwater.testing.making import NOTHING, Contents, Workshop
+from headwater.testing.project import Project
+from headwater.testing.supply import AHEAD, Supply
+from tests.support import query, until, value
+from tests.tenants import Tenant, project_in, tenant_on
+
+SupplyOf = Callable[..., Supply]
+
+
+@pytest.fixture(scope="module")
+def tenant(server: Target) -> Generator[Tenant]:
+    with tenant_on(server) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    return project_in(
+        tmp_path_factory.mktemp("project"),
+        {"0001_a.sql": "create schema app; create table app.t (id int);"},
+    )
+
+
+@pytest.fixture
+def supply(tenant: Tenant, project: Project) -> Generator[SupplyOf]:
+    """Make supplies of the project; what they leave behind fails the test."""
+    made = list[Supply]()
+
+    def make(project: Project = project, ahead: int = AHEAD) -> Supply:
+        made.append(Supply(tenant.server, project, ahead=ahead))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+    left = tenant.databases()
+    tenant.drop(*left)
+    assert left == []
+    sessions = f"select 1 from pg_stat_activity where usename = '{tenant.role}'"
+    until(lambda: not query(tenant.admin, sessions), "the end of all sessions")
+
+
+def everything(supply: Supply) -> Contents:
+    return Contents(versions=supply.project.versions)
+
+
+def count(tenant: Tenant) -> int:
+    return len(tenant.databases())
+
+
+def test_what_is_expected_is_made_before_it_is_asked_for(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    some.expect(everything(some), 100)
+    until(lambda: count(tenant) == AHEAD, "the making ahead")
+    first = some.take(everything(some))
+    until(lambda: count(tenant) == AHEAD + 1, "the making of the next")
+    some.give_back(first)
+    until(lambda: first.name not in tenant.databases(), "the dropping")
+
+
+def test_no_more_is_made_than_is_expected(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    some.expect(everything(some), 2)
+    taken = [some.take(everything(some)) for _ in range(2)]
+    some.give_back(some.take(everything(some)))  # one more than was said
+    until(lambda: tenant.databases() == sorted(each.name for each in taken))
+    for each in taken:
+        some.give_back(each)
+
+
+def test_what_is_asked_for_once_is_not_made_ahead(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    one = some.take(everything(some))
+    assert some._threads == []
+    assert tenant.databases() == [one.name]
+    some.give_back(one)
+    assert count(tenant) == 0
+
+
+def test_what_is_asked_for_again_is_made_ahead(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    for _ in range(2):
+        some.give_back(some.take(NOTHING))
+    until(lambda: any(some._ready[NOTHING]), "the making ahead")
+    ready = some._ready[NOTHING][0].name
+    assert some.take(NOTHING).name == ready
+    some._returned.append(ready)
+
+
+def test_nothing_is_made_ahead_where_that_was_said(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply(ahead=0)
+    some.expect(everything(some), 100)
+    taken = [some.take(everything(some)) for _ in range(3)]
+    assert tenant.databases() == sorted(each.name for each in taken)
+    for each in taken:
+        some.give_back(each)
+    assert count(tenant) == 0
+    assert some._threads == []
+
+
+def test_none_is_given_to_two(supply: SupplyOf) -> None:
+    some = supply()
+    some.expect(everything(some), 24)
+    names = list[str]()
+    with ThreadPoolExecutor(6) as pool:
+        for taken in pool.map(lambda _: some.take(everything(some)), range(24)):
+            names.append(taken.name)
+            some.give_back(taken)
+    assert len(set(names)) == 24
+
+
+def test_what_a_test_left_open_is_dropped_all_the_same(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    some.expect(everything(some), 2)
+    one = some.take(everything(some))
+    left_open = one.connect()
+    some.give_back(one)
+    until(lambda: one.name not in tenant.databases(), "the dropping")
+    left_open.close()
+
+
+def test_what_is_kept_stays_with_a_line_that_says_so(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    some.expect(everything(some), 3)
+    kept = some.take(everything(some))
+    some.keep(kept, note_of_keeping("tests/test_a.py::test_a"))
+    some.close()
+    assert tenant.databases() == [kept.name]
+    assert notes_in(tenant.comment(kept.name)).kept_at is not None
+    assert "tests/test_a.py::test_a" in tenant.comment(kept.name)
+    tenant.drop(kept.name)
+
+
+def test_nothing_is_left_however_early_it_is_closed(supply: SupplyOf, tenant: Tenant) -> None:
+    for _ in range(3):
+        some = supply()
+        some.expect(everything(some), 50)
+        some.close()
+        some.close()
+        assert count(tenant) == 0
+
+
+def test_what_is_given_back_after_the_end_is_dropped(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply()
+    some.expect(everything(some), 2)
+    late = some.take(everything(some))
+    some.close()
+    some.give_back(late)
+    assert count(tenant) == 0
+
+
+# --- what goes wrong --------------------------------------------------------------------------
+
+
+def test_an_error_of_a_thread_reaches_everybody_who_asks(supply: SupplyOf, tmp_path: Path) -> None:
+    some = supply(project_in(tmp_path, {"0001_a.sql": "select pg_sleep(0.1); select 1/0;"}))
+    some.expect(everything(some), 10)
+
+    def ask(_: int) -> str:
+        with pytest.raises(MigrationFailed) as caught:
+            some.take(everything(some))
+        return caught.value.message
+
+    with ThreadPoolExecutor(4) as pool:
+        told = pool.map(ask, range(8), timeout=30)
+    assert "0001_a.sql" in "".join(set(told))
+
+
+def test_a_failure_that_passes_does_not_end_the_making_ahead(
+    supply: SupplyOf, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server has no room for the threads' first database, say."""
+    made, failed = Workshop.make, threading.Event()
+
+    def fail_once_in_threads(self: Workshop, contents: Contents) -> object:
+        if threading.current_thread() is not threading.main_thread() and not failed.is_set():
+            failed.set()
+            raise TargetError("no room")
+        return made(self, contents)
+
+    monkeypatch.setattr("headwater.testing.supply._THREADS", 1)
+    monkeypatch.setattr(Workshop, "make", fail_once_in_threads)
+    some = supply()
+    some.expect(everything(some), 100)
+    until(failed.is_set, "the failure")
+    one = some.take(everything(some))
+    until(lambda: count(tenant) == AHEAD + 1, "the making ahead")
+    some.give_back(one)
+
+
+def test_who_cannot_have_it_dropped_is_not_to_blame(
+    supply: SupplyOf, tenant: Tenant, project: Project
+) -> None:
+    some = supply(ahead=0)
+    one = some.take(everything(some))
+    query(tenant.admin, f"alter database {one.name} owner to current_user")
+    some.give_back(one)
+    assert value(tenant.admin, f"select count(*) from pg_database where datname = '{one.name}'")
+    tenant.drop(one.name)
+
+
+def test_the_end_does_not_wait_for_another_run_that_builds(
+    supply: SupplyOf, tenant: Tenant, tmp_path: Path
+) -> None:
+    some = supply(project_in(tmp_path, {"0001_a.sql": "create schema app;"}))
+    with (
+        Workshop(tenant.server, some.project) as other,
+        other.connection() as connection,
+        other._only_here(connection, everything(some)),
+    ):
+        heard = threading.Event()
+        some.workshop.notify = lambda _: heard.set()
+        some.expect(everything(some), 10)
+        until(heard.is_set, "the waiting")
+        ending = threading.Thread(target=some.close, daemon=True)
+        ending.start()
+        ending.join(timeout=10)
+        assert not ending.is_alive()
+
+
+def test_a_forked_child_drops_nothing_of_its_parents(supply: SupplyOf, tenant: Tenant) -> None:
+    some = supply(ahead=0)
+    one = some.take(everything(some))
+    with some.workshop.connection() as connection:
+        pid = connection.info.backend_pid
+    child = os.fork()
+    if child == 0:
+        with suppress(BaseException):
+            some.give_back(one)
+            some.close()
+            some.workshop.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert tenant.databases() == [one.name]
+    with some.workshop.connection() as connection:
+        assert connection.execute("select pg_backend_pid()").fetchone() == (pid,)
+    some.give_back(one)
