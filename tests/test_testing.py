@@ -21,7 +21,7 @@ from headwater.postgres.installation import installation
 from headwater.postgres.psql import url_of
 from headwater.settings import load_settings
 from headwater.testing import MissingContext, as_application, server_for_tests
-from tests.projects import Project, copy_of_the_checkout
+from tests.projects import ROOT, Project, copy_of_the_checkout
 from tests.support import value
 from tests.test_docs import codes, rows, section, text_of
 from tests.test_readme import INSTALL, recorded, shape
@@ -114,7 +114,7 @@ def test_the_example_of_the_readme_is_one_of_the_page() -> None:
 
 def test_the_version_of_the_examples_is_a_file_that_there_is() -> None:
     versions = set(re.findall(r"\b2\d{7}_\w+", text_of(PAGE)))
-    assert versions <= {m.version for m in read_folder(Path("migrations").resolve()).migrations}
+    assert versions <= {m.version for m in read_folder(ROOT / "migrations").migrations}
 
 
 # --- in other languages -----------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_the_version_of_the_examples_is_a_file_that_there_is() -> None:
 @pytest.fixture(scope="module")
 def lender(project: Project) -> str:
     """The URL of the server of this checkout's tests: the examples run on such a one as well."""
-    return url_of(server_for_tests(load_settings(Path(__file__).parent.parent)))
+    return url_of(server_for_tests(load_settings(ROOT)))
 
 
 def is_there(database_url: str, lender: str) -> bool:
@@ -242,7 +242,8 @@ def test_every_option_of_pytest_is_listed_with_its_default(pytestconfig: pytest.
 
 
 def github() -> dict[str, Any]:
-    return yaml.safe_load(examples("yaml")[".github/workflows/tests.yml"])["jobs"]
+    found: dict[str, Any] = yaml.safe_load(examples("yaml")[".github/workflows/tests.yml"])["jobs"]
+    return found
 
 
 def gitlab() -> dict[str, Any]:
