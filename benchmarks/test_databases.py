@@ -1,6 +1,6 @@
 """How fast test databases are, against what one would do without them, measured in the same run.
 
-    python benchmarks/test_databases.py [--runs N] [WORD ...]
+    python benchmarks/test_databases.py [--runs N] [--tests N] [WORD ...]
 
 With words, only the figures whose name holds one of them are made. The two sides of each are taken
 in turns: 3 times by default, what takes milliseconds 20 times as often. All of it happens on the
@@ -30,7 +30,7 @@ from headwater.testing.databases import PREFIX, Database
 from headwater.testing.project import read_project
 from headwater.testing.supply import Supply
 from headwater.testing.use import contents, server_for_tests
-from measuring import ROOT, Comparison, arguments, report, run
+from measuring import ROOT, Comparison, Given, arguments, report, run
 
 TESTS = 500
 TESTS_THAT_LOAD = 40
@@ -39,14 +39,19 @@ LONGEST_WAIT_MS = 5.0
 
 
 def main() -> None:
-    given = arguments(__doc__, runs=3)
-    with tempfile.TemporaryDirectory() as folder, libpq_variables_hidden(), place(folder) as here:
-        for comparison in comparisons(here):
-            if given.wants(comparison.name):
-                report(comparison, given.runs)
-        for suite in waiting(here):
-            if given.wants(suite.name):
-                report_waiting(suite, given.runs)
+    given = arguments(__doc__, runs=3, tests=TESTS)
+    with tempfile.TemporaryDirectory() as folder, libpq_variables_hidden():
+        with place(Path(folder), given.tests) as here:
+            measure(here, given)
+
+
+def measure(here: Place, given: Given) -> None:
+    for comparison in comparisons(here):
+        if given.wants(comparison.name):
+            report(comparison, given.runs)
+    for suite in waiting(here):
+        if given.wants(suite.name):
+            report_waiting(suite, given.runs)
 
 
 def comparisons(here: Place) -> Iterator[Comparison]:
@@ -64,6 +69,8 @@ class Place:
 
     supply: Supply
     folder: Path
+    tests: int
+    """How many tests a suite has."""
     template: Database
     """Nobody is ever connected to it."""
     shared: Database
@@ -101,14 +108,15 @@ class Place:
 
 
 @contextmanager
-def place(folder: str) -> Generator[Place]:
+def place(folder: Path, tests: int) -> Generator[Place]:
     project = read_project(ROOT)
     supply = Supply(server_for_tests(project.settings), project, ahead=0)
     template, shared = (supply.take(contents(project)) for _ in range(2))
     try:
         here = Place(
             supply=supply,
-            folder=Path(folder),
+            folder=folder,
+            tests=tests,
             template=template,
             shared=shared,
             work=calibrated(shared, WORK_MS),
@@ -175,8 +183,8 @@ class Suite:
 
     here: Place
     name: str
+    count: int
     work: str = "select"
-    count: int = TESTS
     conftest: str = ""
     options: tuple[str, ...] = ()
 
@@ -242,9 +250,18 @@ def comparisons_with_rollback(here: Place) -> Iterator[Comparison]:
     """Compare a database for each test with one for all, in transactions that are rolled back."""
     for what, work in works(here):
         for workers in ((), _XDIST):
-            name = f"{TESTS} tests {what}{', -n 2' if workers else ''}"
-            ours = Suite(here=here, name=name, work=work, options=(*_OURS, *workers))
-            bare = Suite(here=here, name=name, work=work, options=workers, conftest=_ROLLED_BACK)
+            name = f"{here.tests} tests {what}{', -n 2' if workers else ''}"
+            ours, bare = (
+                Suite(
+                    here=here,
+                    name=name,
+                    count=here.tests,
+                    work=work,
+                    options=(*options, *workers),
+                    conftest=conftest,
+                )
+                for options, conftest in ((_OURS, ""), ((), _ROLLED_BACK))
+            )
             yield Comparison(
                 name=f"{name}: a database each ÷ transactions rolled back",
                 ours=ours.run,
@@ -268,8 +285,10 @@ def pytest_runtest_logreport(report):
 
 def waiting(here: Place) -> Iterator[Suite]:
     for what, work in works(here):
-        name = f"waiting of a test for its `connection`, {TESTS} tests {what}"
-        yield Suite(here=here, name=name, work=work, conftest=_TIMED, options=_OURS)
+        name = f"waiting of a test for its `connection`, {here.tests} tests {what}"
+        yield Suite(
+            here=here, name=name, count=here.tests, work=work, conftest=_TIMED, options=_OURS
+        )
 
 
 def report_waiting(suite: Suite, runs: int) -> None:
