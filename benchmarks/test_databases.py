@@ -40,9 +40,12 @@ LONGEST_WAIT_MS = 5.0
 
 def main() -> None:
     given = arguments(__doc__, runs=3, tests=TESTS)
-    with tempfile.TemporaryDirectory() as folder, libpq_variables_hidden():
-        with place(Path(folder), given.tests) as here:
-            measure(here, given)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        libpq_variables_hidden(),
+        place(Path(folder), given.tests) as here,
+    ):
+        measure(here, given)
 
 
 def measure(here: Place, given: Given) -> None:
