@@ -513,3 +513,15 @@ def test_asking_leaves_no_setting_and_no_lock(database: Connection) -> None:
     catalogue_facts(database)
     assert database.execute("show search_path").fetchone() == ("app",)
     assert database.execute(held.encode()).fetchall() == before
+
+
+def test_a_file_that_throws_away_what_was_prepared_changes_no_answer(database: Connection) -> None:
+    run(database, OLD)
+    before = catalogue_facts(database)
+    run(database, "deallocate all")
+    assert catalogue_facts(database) == before
+    kept = database.execute("select generic_plans from pg_prepared_statements").fetchall()
+    assert kept == [(1,)]
+    assert catalogue_facts(database) == before
+    kept = database.execute("select generic_plans from pg_prepared_statements").fetchall()
+    assert kept == [(2,)]

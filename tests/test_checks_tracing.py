@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +18,7 @@ from headwater.checks.measured import judged, told
 from headwater.checks.rules import BY_ID, EXAMPLE_SCHEMA, Rule
 from headwater.checks.rules.traced import FAILS, TRACED
 from headwater.checks.tracing import Tracing, trace_files
+from headwater.errors import TargetError
 from headwater.files.accepted import Accepted
 from headwater.files.read import read_folder
 from headwater.files.refusals import check_all
@@ -283,3 +288,68 @@ def test_the_facts_of_earlier_files_stay_when_the_last_one_fails_statement_by_st
     tracing = trace_files(place, folder, settings_for(tmp_path), before=[BEFORE], files=accepted)
     assert tracing.traces[1].error
     assert [one.fact.rule for one in tracing.facts[0]] == ["rls-without-policy"]
+
+
+# --- both runs at the same time ---------------------------------------------------------------
+
+
+def scratches(place: Target) -> set[str]:
+    """Name the scratch databases of this process: other tests use the same server."""
+    text = (
+        "select datname from pg_database where datname like 'headwater_scratch_%' and "
+        f"shobj_description(oid, 'pg_database') like '%scratch of process {os.getpid()} on %'"
+    )
+    return {name for (name,) in query(place, text)}
+
+
+def asleep(place: Target) -> int:
+    """Count the sessions that sleep in them."""
+    text = "select datname from pg_stat_activity where wait_event = 'PgSleep'"
+    return len([name for (name,) in query(place, text) if name in scratches(place)])
+
+
+def test_ctrl_c_ends_both_runs_and_leaves_no_database(place: Target, tmp_path: Path) -> None:
+    begun = time.monotonic()
+
+    def press() -> None:
+        while asleep(place) < 2 and time.monotonic() < begun + 20:
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    hand = threading.Thread(target=press)
+    hand.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(place, tmp_path, "create table app.n as select 1 as a from pg_sleep(30);\n")
+    hand.join()
+    assert time.monotonic() < begun + 25
+    assert scratches(place) == set()
+    assert asleep(place) == 0
+
+
+def test_what_goes_wrong_in_the_trace_is_told_and_leaves_no_database(
+    place: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise TargetError("the disk is full")
+
+    monkeypatch.setattr(checks_tracing, "trace", fail)
+    found = run(place, tmp_path, "alter table app.t add column n int;\n")
+    assert found.tracing.notes == ("nothing was run: the disk is full",)
+    assert scratches(place) == set()
+
+
+def test_a_role_that_a_block_makes_once_is_not_made_twice_at_once(
+    place: Target, tmp_path: Path
+) -> None:
+    text = (
+        "-- headwater: no-transaction\ndo $$ begin\n"
+        "  if not exists (select from pg_roles where rolname = 'headwater_of_a_block') then\n"
+        "    perform pg_sleep(1); create role headwater_of_a_block;\n"
+        "  end if;\nend $$;\n"
+    )
+    try:
+        found = run(place, tmp_path, text)
+        assert found.tracing.failures == ()
+        assert [traced.error for traced in found.tracing.traces] == [""]
+    finally:
+        query(place, "drop role if exists headwater_of_a_block")

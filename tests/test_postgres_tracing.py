@@ -274,13 +274,25 @@ def test_a_role_with_few_rights_is_watched_like_any(copy: Target, settings: Sett
 
 
 def test_operators_of_somebodys_schema_do_not_mislead_it(copy: Target, settings: Settings) -> None:
+    kinds = ("oid", "oid"), ("oid", "integer"), ("integer", "integer"), ("text", "text")
     query(
         copy,
-        "create function app.never(oid, integer) returns boolean language sql return false;"
-        "create operator app.>= (leftarg = oid, rightarg = integer, function = app.never);",
+        ";".join(
+            f"create function app.never({left}, {right}) returns boolean language sql return false;"
+            f"create operator app.= (leftarg = {left}, rightarg = {right}, function = app.never);"
+            f"create operator app.>= (leftarg = {left}, rightarg = {right}, function = app.never)"
+            for left, right in kinds
+        ),
     )
-    text = "set search_path = app, pg_catalog;\nalter table t alter a type bigint;"
-    assert effect_on(traced(copy, settings, text).statements[1], "app.t").rewrite == "column type"
+    text = (
+        "set search_path = app, pg_catalog;\nalter table t alter a type bigint;\n"
+        "create index made on t (b);"
+    )
+    _, altered, indexed = traced(copy, settings, text).statements
+    effect = effect_on(altered, "app.t")
+    assert (effect.rewrite, effect.lock) == ("column type", LockMode.ACCESS_EXCLUSIVE)
+    effect = effect_on(indexed, "app.t")
+    assert (effect.builds, effect.lock) == (("app.made",), LockMode.SHARE)
 
 
 # --- what is held, what is left ---------------------------------------------------------------

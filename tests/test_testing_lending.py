@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -135,10 +136,11 @@ def test_it_is_handed_back_by_its_url_or_by_its_name(
     ],
 )
 def test_nothing_else_is_dropped(settings: Settings, tenant: Tenant, database: str) -> None:
-    tenant.made("headwater_test_mine")
+    # All workers share a server.
+    mine = tenant.made(f"headwater_test_mine_{os.getpid()}")
     with pytest.raises(UnsafeTarget, match="no test database of Headwater; nothing was dropped"):
-        drop(settings, database)
-    assert tenant.databases() == ["headwater_test_mine"]
+        drop(settings, mine if database == "headwater_test_mine" else database)
+    assert tenant.databases() == [mine]
 
 
 def test_a_url_that_is_none_is_not_quoted(settings: Settings) -> None:

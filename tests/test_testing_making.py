@@ -12,7 +12,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from headwater.errors import (
     FilesError,
@@ -25,9 +27,11 @@ from headwater.errors import (
     Unreachable,
 )
 from headwater.model import Event, Said, Target
-from headwater.postgres.connect import with_database
+from headwater.postgres.connect import connect, with_database
+from headwater.postgres.databases import drop_database
+from headwater.postgres.makers import name_with_maker
 from headwater.testing import making
-from headwater.testing.databases import Database, note_of_keeping, note_of_lending, notes_in
+from headwater.testing.databases import PREFIX, Database, note_of_keeping, note_of_lending, notes_in
 from headwater.testing.making import NOTHING, Contents, Workshop
 from headwater.testing.project import Project, project_with
 from tests.clusters import cluster
@@ -501,3 +505,20 @@ def test_seeds_that_are_not_there_are_missed(bench: BenchOf) -> None:
     here = bench({"0001_a.sql": BUILT})
     with pytest.raises(FilesError):
         here.workshop().make(Contents(versions=here.project.versions, seeded=True))
+
+
+# --- dropping ---------------------------------------------------------------------------------
+
+
+def test_a_superuser_inside_is_waited_for_and_our_own_sessions_are_ended(tenant: Tenant) -> None:
+    """As autovacuum is: whom a role that is none may not end."""
+    name = tenant.made(name_with_maker(PREFIX))
+    theirs = psycopg.connect(make_conninfo(tenant.admin.conninfo, dbname=name))
+    ours = psycopg.connect(tenant.to(name))
+    leaving = threading.Timer(0.3, theirs.close)
+    leaving.start()
+    with connect(tenant.server, purpose="test") as connection:
+        drop_database(connection, name)
+    leaving.join()
+    ours.close()
+    assert name not in tenant.databases()

@@ -14,15 +14,18 @@
                       a transaction in a shared database that is rolled back: faster, but the test
                       cannot commit
 
-A test that fails keeps its database, and its report says where that is.
+With `@pytest.mark.seeded`, or headwater_seeded in the configuration, the database of a test or of a
+module has the rows of the seeds. A test that fails keeps its database, and its report says where
+that is.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "nobody's, or everybody's",
     )
     parser.addini("headwater_root", "the folder of tasks.py (default: rootdir, or above it)")
+    parser.addini("headwater_seeded", "every database has the rows of the seeds", type="bool")
     parser.addini(
         "headwater_ahead", "how many databases are made ahead (default: 4; 0: none)", default="4"
     )
@@ -64,6 +68,7 @@ class _Lease:
     """A database that a test, or some tests, have; and why it is to be kept, if it is."""
 
     database: Database
+    fixture: str
     kept_for: str = ""
 
 
@@ -79,10 +84,11 @@ class _Run:
     """None: no test has asked for a database yet."""
     failure: Exception | None = None
     """Why there is no supply: every test is told at once."""
-    expected: int = 0
+    expected: Counter[bool] = field(default_factory=Counter)
+    """How many tests will ask for a database of their own, with the seeds and without."""
     kept: int = 0
-    shared: _Lease | None = None
-    """The database of tests whose transactions are rolled back."""
+    shared: dict[Contents, _Lease] = field(default_factory=dict)
+    """The databases of tests whose transactions are rolled back."""
 
 
 _run = pytest.StashKey[_Run]()
@@ -91,6 +97,7 @@ _leases = pytest.StashKey[list[_Lease]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin a run. Raises UsageError for a setting that is none."""
+    config.addinivalue_line("markers", "seeded: the test's database has the rows of the seeds")
     config.stash[_run] = _Run(config, ahead=_ahead(config), most=_share_of_evidence(config))
 
 
@@ -113,16 +120,29 @@ def _workers(config: pytest.Config) -> int:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the tests that will ask for a database of their own."""
-    asking = sum("database" in getattr(item, "fixturenames", ()) for item in session.items)
-    # Each worker of xdist collects all tests, and runs its share.
-    session.config.stash[_run].expected = -(-asking // _workers(session.config))
+    expected = session.config.stash[_run].expected
+    for item in session.items:
+        if "database" in getattr(item, "fixturenames", ()):
+            expected[_is_seeded(item)] += 1
 
 
-def pytest_unconfigure(config: pytest.Config) -> None:
-    """Drop what was made ahead."""
-    run = config.stash.get(_run, None)
-    if run and run.supply:
-        _end_shared(run, run.supply)
+def _is_seeded(node: pytest.Item | pytest.Collector) -> bool:
+    """Say whether the databases of a test, a module or a run have the rows of the seeds."""
+    everywhere = bool(node.config.getini("headwater_seeded"))
+    return everywhere or node.get_closest_marker("seeded") is not None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Drop what was made ahead, behind the teardown of all fixtures.
+
+    (Not later: once a worker of xdist has told that it is finished, it is interrupted after five
+    seconds, which other plugins may use up.)
+    """
+    run = session.config.stash[_run]
+    if run.supply:
+        for lease in list(run.shared.values()):
+            _end_shared(run, run.supply, lease)
         run.supply.close()
 
 
@@ -153,21 +173,26 @@ def _open_supply(config: pytest.Config) -> Supply:
 def _expect(run: _Run, supply: Supply) -> None:
     from headwater.testing.use import contents
 
-    if run.expected > 1:
-        supply.expect(contents(supply.project), run.expected)
+    for seeded, count in run.expected.items():
+        # Each worker of xdist collects all tests, and runs its share.
+        share = -(-count // _workers(run.config))
+        if share > 1:
+            supply.expect(contents(supply.project, seeded=seeded), share)
 
 
 @contextmanager
-def _leased(
-    request: pytest.FixtureRequest, *, at: str = "", before: bool = False, empty: bool = False
-) -> Generator[_Lease]:
-    """Take a database for the test, module or session that asks; give it back afterwards."""
+def _leased(request: pytest.FixtureRequest, **wanted: Any) -> Generator[_Lease]:
+    """Take a database for the test, module or session that asks; give it back afterwards.
+
+    `wanted` is what `headwater.testing.use.contents` wants to know.
+    """
     from headwater.testing.use import contents
 
+    wanted.setdefault("seeded", _is_seeded(request.node))
     with _errors_as_text():
         supply = _supply_of(request.config)
-        wanted: Contents = contents(supply.project, at=at, before=before, empty=empty)
-        lease = _Lease(supply.take(wanted))
+        taken = supply.take(contents(supply.project, **wanted))
+        lease = _Lease(taken, request.fixturename or "")
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
     try:
@@ -205,7 +230,7 @@ def _text_of(error: Any) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Keep every database that a failed test could use, and say where it is."""
+    """Keep every database that a failed test has used, and say where it is."""
     report = yield
     run = item.config.stash[_run]
     if _is_evidence(report, run.config.getoption("headwater_keep")):
@@ -234,8 +259,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _leases_of(item: pytest.Item) -> Iterator[_Lease]:
+    """Give what the test has, and what it shares with others: a module's other tests may not."""
     for node in item.listchain():
-        yield from node.stash.get(_leases, [])
+        for lease in node.stash.get(_leases, []):
+            if node is item or lease.fixture in getattr(item, "fixturenames", ()):
+                yield lease
 
 
 def _keep_for(run: _Run, item: pytest.Item, lease: _Lease) -> str:
@@ -318,9 +346,10 @@ def database_at(request: pytest.FixtureRequest) -> Generator[DatabaseAt]:
 
     with ExitStack() as stack:
 
-        def give(version: str, *, before: bool = False) -> Database:
-            lease = stack.enter_context(_leased(request, at=version, before=before))
-            return lease.database
+        def give(version: str, *, before: bool = False, seeded: bool = False) -> Database:
+            # Not by the mark: the seeds fit the schema of today, and perhaps no earlier one.
+            leased = _leased(request, at=version, before=before, seeded=seeded)
+            return stack.enter_context(leased).database
 
         yield give
 
@@ -368,9 +397,10 @@ def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connecti
     """
     from headwater.testing.rollback import TransactionEnded, undone
 
+    run = request.config.stash[_run]
     with _errors_as_text():
         supply = _supply_of(request.config)
-        lease = _shared(request.config.stash[_run], supply)
+        lease = _shared(run, supply, seeded=_is_seeded(request.node))
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
     try:
@@ -378,24 +408,25 @@ def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connecti
             yield connection
             outcome.keep = bool(lease.kept_for)
     except TransactionEnded as error:
-        _end_shared(request.config.stash[_run], supply)
+        _end_shared(run, supply, lease)
         pytest.fail(str(error), pytrace=False)
     finally:
         held.remove(lease)
         if lease.kept_for:
-            _end_shared(request.config.stash[_run], supply)
+            _end_shared(run, supply, lease)
 
 
-def _shared(run: _Run, supply: Supply) -> _Lease:
+def _shared(run: _Run, supply: Supply, *, seeded: bool) -> _Lease:
     from headwater.testing.use import contents
 
-    if run.shared is None:
-        run.shared = _Lease(supply.take(contents(supply.project)))
-    return run.shared
+    wanted = contents(supply.project, seeded=seeded)
+    if wanted not in run.shared:
+        run.shared[wanted] = _Lease(supply.take(wanted), "rolled_back_connection")
+    return run.shared[wanted]
 
 
-def _end_shared(run: _Run, supply: Supply) -> None:
-    """End the use of the shared database: the next test that wants one has a new one."""
-    if run.shared and not run.shared.kept_for:
-        supply.give_back(run.shared.database)
-    run.shared = None
+def _end_shared(run: _Run, supply: Supply, lease: _Lease) -> None:
+    """End the use of a shared database: the next test that wants one has a new one."""
+    run.shared = {wanted: each for wanted, each in run.shared.items() if each is not lease}
+    if not lease.kept_for:
+        supply.give_back(lease.database)

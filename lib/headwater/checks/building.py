@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from headwater.checks import kept
 from headwater.checks.rebuilding import apply_files, snapshot_at
 from headwater.checks.scratch import ScratchServer
 from headwater.checks.undoing import prove_undo
-from headwater.errors import TargetError
+from headwater.errors import HeadwaterError, TargetError
 from headwater.files.accepted import Sentence
 from headwater.model import Finding, Migration, MigrationFolder, Target
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
-from headwater.postgres.databases import Locale, scratch_database
+from headwater.postgres.databases import Locale, drop_database, scratch_database
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.templates import (
     keys_of,
@@ -120,10 +120,30 @@ class Workshop:
     folder: MigrationFolder
     settings: Settings
     files: dict[str, Migration] = field(init=False)
+    scratches: list[str] = field(init=False, default_factory=list)
+    """The names of all that were made here; most are dropped again."""
+    is_over: bool = field(init=False, default=False)
+    """Whether nothing more is to be made here."""
 
     def __post_init__(self) -> None:
         """Index the files."""
         self.files = {migration.version: migration for migration in self.folder.migrations}
+
+    @contextmanager
+    def another(self) -> Generator[Workshop]:
+        """Give another one, with a connection of its own, for another thread."""
+        with _admin(self.server) as connection:
+            yield replace(self, connection=connection)
+
+    def end(self, other: Workshop) -> None:
+        """End what another thread does in another one: its databases are dropped under it.
+
+        Whatever it waits for there fails. To be done again until that thread has ended.
+        """
+        other.is_over = True
+        for name in tuple(other.scratches):
+            with suppress(HeadwaterError):
+                drop_database(self.connection, name)
 
     @contextmanager
     def build(self, versions: Sequence[str]) -> Generator[Built]:
@@ -200,11 +220,15 @@ class Workshop:
         return self._made(stack, ""), 0
 
     def _made(self, stack: ExitStack, template: str) -> Target:
-        return stack.enter_context(
+        if self.is_over:
+            raise HeadwaterError("no scratch database is made any more: the run has ended")
+        scratch = stack.enter_context(
             scratch_database(
                 self.server, locale=self.locale, connection=self.connection, template=template
             )
         )
+        self.scratches.append(scratch.database)
+        return scratch
 
     def _run(self, scratch: Target, versions: Sequence[str], cloned: int) -> list[Finding]:
         """Run what is not there yet, and prove each down file on the way."""
@@ -340,12 +364,7 @@ def workshop(
     place: ScratchServer, folder: MigrationFolder, settings: Settings, locale: Locale
 ) -> Generator[Workshop]:
     """Open the connection over which scratch databases are made."""
-    with (
-        translated("building from nothing"),
-        connect(place.target, purpose="scratch") as connection,
-    ):
-        require_own_session(connection, place.target)
-        pin_for_bookkeeping(connection)
+    with _admin(place.target) as connection:
         sweep(connection, project_of(settings))
         yield Workshop(
             server=place.target,
@@ -354,3 +373,15 @@ def workshop(
             folder=folder,
             settings=settings,
         )
+
+
+@contextmanager
+def _admin(server: Target) -> Generator[Connection]:
+    """Open a connection over which scratch databases are made and dropped."""
+    with (
+        translated("building from nothing"),
+        connect(server, purpose="scratch") as connection,
+    ):
+        require_own_session(connection, server)
+        pin_for_bookkeeping(connection)
+        yield connection

@@ -6,12 +6,14 @@ it. Only facts that are new are findings: an old table without a primary key is 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from psycopg import sql
 from psycopg.rows import class_row
 
 from headwater.checks.rules import BY_ID
@@ -20,8 +22,16 @@ from headwater.postgres.connect import Connection
 from headwater.postgres.translate import translated
 from headwater.schema.pins import pin
 
+# The server keeps the query with its plan as long as the session: to read and plan it takes longer
+# than to run it. No file can know the name.
+_NAME: Final = f"headwater_{secrets.token_hex(8)}"
+
 # The joins stand in a good order; to look for a better one takes longer than all the rest.
-_AS_WRITTEN: Final = b"SET LOCAL join_collapse_limit = 1"
+_PLANNED_ONCE: Final = """
+SELECT pg_catalog.set_config('join_collapse_limit', '1', true),
+       pg_catalog.set_config('plan_cache_mode', 'force_generic_plan', true)
+"""
+_IS_KEPT: Final = "SELECT FROM pg_catalog.pg_prepared_statements WHERE name = %s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,21 +81,30 @@ def catalogue_facts(
 ) -> frozenset[Fact]:
     """Ask what is questionable in some schemas (None: in all but the server's own).
 
-    One query, inside the transaction that is open, if any; no setting and no lock is left of it.
-    Any role may ask. Members of extensions and temporary objects are left out. Raises what
-    `translated` makes of a driver's error.
+    One query, inside the transaction that is open, if any; no setting and no lock is left of it,
+    but the prepared statement, for the next time. Any role may ask. Members of extensions and
+    temporary objects are left out. Raises what `translated` makes of a driver's error.
     """
-    names = {"schemas": None if schemas is None else list(schemas)}
+    names = sql.Literal(None if schemas is None else list(schemas))
     with translated("looking at the catalogue"), connection.transaction(force_rollback=True):
         pin(connection)
-        connection.execute(_AS_WRITTEN)
+        connection.execute(_PLANNED_ONCE)
+        # A file may have taken it away: DISCARD ALL.
+        if not connection.execute(_IS_KEPT, (_NAME,)).rowcount:
+            connection.execute(_query())
         cursor = connection.cursor(row_factory=class_row(Fact))
-        return frozenset(cursor.execute(_query(), names, prepare=False))
+        return frozenset(
+            cursor.execute(
+                sql.SQL("EXECUTE {} ({}::pg_catalog.text[])").format(sql.Identifier(_NAME), names)
+            )
+        )
 
 
 @cache
 def _query() -> bytes:
-    return files(__package__).joinpath("catalogue.sql").read_bytes()
+    """Give the statement that prepares the query."""
+    query = files(__package__).joinpath("catalogue.sql").read_bytes()
+    return b"PREPARE %s (pg_catalog.text[]) AS\n%s" % (_NAME.encode(), query)
 
 
 def new_facts(before: Iterable[Fact], after: Iterable[Fact]) -> tuple[Fact, ...]:

@@ -1,5 +1,5 @@
 -- What is questionable about the objects of some schemas: one row a fact, each by its rule of lint.
--- Parameter: %(schemas)s text[], or null for every schema that is not the server's own.
+-- Parameter: $1 text[], or null for every schema that is not the server's own.
 -- A part stands for each rule, in the order of headwater.checks.rules.catalogue. Every name is
 -- qualified, so that nothing in anybody's search_path decides what is read; only columns that
 -- everybody may read are read. PostgreSQL 15 to 18. (What is asked owes much to splinter, the
@@ -7,15 +7,15 @@
 WITH RECURSIVE spaces AS MATERIALIZED (
     SELECT n.oid, n.nspname, n.nspowner, n.nspacl
       FROM pg_catalog.pg_namespace n
-     WHERE CASE WHEN %(schemas)s::pg_catalog.text[] IS NULL
+     WHERE CASE WHEN $1::pg_catalog.text[] IS NULL
                 THEN NOT (n.nspname ^@ 'pg_' OR n.nspname = 'information_schema')
-                ELSE n.nspname = ANY (%(schemas)s) END
+                ELSE n.nspname = ANY ($1) END
 ), members AS MATERIALIZED (
     SELECT d.classid, d.objid FROM pg_catalog.pg_depend d WHERE d.deptype = 'e'
 ), relations AS MATERIALIZED (
     SELECT c.oid, c.relkind, c.relpersistence, c.relispartition, c.relowner, c.relacl,
            c.relrowsecurity, c.relreplident, c.reloptions,
-           pg_catalog.format('%%I.%%I', n.nspname, c.relname) AS name
+           pg_catalog.format('%I.%I', n.nspname, c.relname) AS name
       FROM pg_catalog.pg_class c
       JOIN spaces n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
@@ -36,7 +36,7 @@ WITH RECURSIVE spaces AS MATERIALIZED (
                           WHERE classid = 'pg_catalog.pg_proc'::pg_catalog.regclass)
 ), indexes AS MATERIALIZED (
     SELECT i.*, x.relkind, x.relispartition, a.amname,
-           pg_catalog.format('%%I', x.relname) AS name,
+           pg_catalog.format('%I', x.relname) AS name,
            pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS predicate,
            pg_catalog.pg_get_expr(i.indexprs, i.indrelid) AS expressions,
            -- Which of two alike stays: a key, what a constraint needs, what is unique (and of NULL
@@ -70,14 +70,14 @@ WITH RECURSIVE spaces AS MATERIALIZED (
 ), foreign_keys AS MATERIALIZED (
     SELECT f.oid, f.conrelid, f.confrelid, f.conkey, k.columns, k.narrow, t.name,
            f.confrelid::pg_catalog.regclass::pg_catalog.text AS target,
-           pg_catalog.format('%%I', f.conname) AS called
+           pg_catalog.format('%I', f.conname) AS called
       FROM pg_catalog.pg_constraint f
       JOIN relations t ON t.oid = f.conrelid
      CROSS JOIN LATERAL (
             SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', '
                                          ORDER BY c.number) AS columns,
                    pg_catalog.string_agg(
-                       pg_catalog.format('%%I is %%s, %%I %%s', a.attname,
+                       pg_catalog.format('%I is %s, %I %s', a.attname,
                            pg_catalog.format_type(a.atttypid, NULL), r.attname,
                            pg_catalog.format_type(r.atttypid, NULL)), '; ')
                        FILTER (WHERE a.atttypid IN (20, 21, 23) AND a.attlen < r.attlen) AS narrow
@@ -89,7 +89,7 @@ WITH RECURSIVE spaces AS MATERIALIZED (
      WHERE f.contype = 'f' AND f.conparentid = 0
 ), policies AS MATERIALIZED (
     SELECT p.oid, p.polrelid, p.polcmd, p.polpermissive, p.polroles, t.relrowsecurity,
-           t.name, pg_catalog.format('%%I', p.polname) AS called,
+           t.name, pg_catalog.format('%I', p.polname) AS called,
            pg_catalog.pg_get_expr(p.polqual, p.polrelid) AS seen,
            pg_catalog.pg_get_expr(p.polwithcheck, p.polrelid) AS written
       FROM pg_catalog.pg_policy p
@@ -131,7 +131,7 @@ WITH RECURSIVE spaces AS MATERIALIZED (
 -- null serves as well (measured: the equality of the check implies it), no other partial one does.
 SELECT 'foreign-key-without-index', 'pg_catalog.pg_constraint'::pg_catalog.regclass::pg_catalog.oid,
        f.oid, f.conrelid, NULL::pg_catalog.oid, NULL::pg_catalog.oid,
-       pg_catalog.format('%%s (%%s) refers to %%s, and no index begins with %%s',
+       pg_catalog.format('%s (%s) refers to %s, and no index begins with %s',
            f.name, f.columns, f.target,
            CASE WHEN pg_catalog.cardinality(f.conkey) > 1 THEN 'them' ELSE 'it' END),
        NULL, 0
@@ -142,21 +142,21 @@ SELECT 'foreign-key-without-index', 'pg_catalog.pg_constraint'::pg_catalog.regcl
            AND i.indnkeyatts >= pg_catalog.cardinality(f.conkey)
            AND (i.indkey::pg_catalog.int2[])[0:pg_catalog.cardinality(f.conkey) - 1] @> f.conkey
            AND (i.predicate IS NULL
-                OR i.predicate IN (SELECT pg_catalog.format('(%%I IS NOT NULL)', a.attname)
+                OR i.predicate IN (SELECT pg_catalog.format('(%I IS NOT NULL)', a.attname)
                                      FROM pg_catalog.pg_attribute a
                                     WHERE a.attrelid = f.conrelid AND a.attnum = ANY (f.conkey))))
 
 -- foreign-key-narrower
 UNION ALL
 SELECT 'foreign-key-narrower', 'pg_catalog.pg_constraint'::pg_catalog.regclass, f.oid, f.conrelid,
-       NULL, NULL, pg_catalog.format('%%s refers to %%s: %%s', f.name, f.target, f.narrow), NULL, 0
+       NULL, NULL, pg_catalog.format('%s refers to %s: %s', f.name, f.target, f.narrow), NULL, 0
   FROM foreign_keys f
  WHERE f.narrow IS NOT NULL
 
 -- no-primary-key: a partition has the key of its parent.
 UNION ALL
 SELECT 'no-primary-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s has no primary key', t.name), NULL, 0
+       pg_catalog.format('%s has no primary key', t.name), NULL, 0
   FROM relations t
  WHERE t.relkind IN ('r', 'p') AND NOT t.relispartition
    AND NOT EXISTS (SELECT FROM indexes i WHERE i.indrelid = t.oid AND i.indisprimary)
@@ -165,7 +165,7 @@ SELECT 'no-primary-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oi
 UNION ALL
 SELECT 'duplicate-index', 'pg_catalog.pg_class'::pg_catalog.regclass, d.indexrelid, d.indrelid,
        'pg_catalog.pg_class'::pg_catalog.regclass, d.other,
-       pg_catalog.format('index %%s of %%s does nothing that %%s does not',
+       pg_catalog.format('index %s of %s does nothing that %s does not',
                          d.name, t.name, d.other_name), NULL, 0
   FROM doubled d
   JOIN relations t ON t.oid = d.indrelid
@@ -176,8 +176,8 @@ SELECT 'invalid-index', 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid
        NULL, NULL,
        CASE i.relkind
             WHEN 'I' THEN pg_catalog.format(
-                'index %%s of %%s is invalid until each partition''s is attached', i.name, t.name)
-            ELSE pg_catalog.format('index %%s of %%s is invalid: its build failed',
+                'index %s of %s is invalid until each partition''s is attached', i.name, t.name)
+            ELSE pg_catalog.format('index %s of %s is invalid: its build failed',
                                    i.name, t.name) END,
        CASE i.relkind WHEN 'i' THEN 'error' END, 0
   FROM indexes i
@@ -188,7 +188,7 @@ SELECT 'invalid-index', 'pg_catalog.pg_class'::pg_catalog.regclass, i.indexrelid
 UNION ALL
 SELECT 'unvalidated-constraint', 'pg_catalog.pg_constraint'::pg_catalog.regclass, k.oid,
        nullif(k.conrelid, 0), NULL, NULL,
-       pg_catalog.format('constraint %%I of %%s is NOT VALID', k.conname,
+       pg_catalog.format('constraint %I of %s is NOT VALID', k.conname,
            coalesce(t.name, pg_catalog.format_type(k.contypid, NULL))), NULL, 0
   FROM pg_catalog.pg_constraint k
   LEFT JOIN relations t ON t.oid = k.conrelid
@@ -199,7 +199,7 @@ SELECT 'unvalidated-constraint', 'pg_catalog.pg_constraint'::pg_catalog.regclass
 -- rls-without-policy
 UNION ALL
 SELECT 'rls-without-policy', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s has row security and no policy', t.name), NULL, 0
+       pg_catalog.format('%s has row security and no policy', t.name), NULL, 0
   FROM relations t
  WHERE t.relrowsecurity AND NOT EXISTS (SELECT FROM policies p WHERE p.polrelid = t.oid)
 
@@ -207,7 +207,7 @@ SELECT 'rls-without-policy', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, 
 UNION ALL
 SELECT 'policy-without-rls', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid,
        'pg_catalog.pg_class'::pg_catalog.regclass, p.polrelid,
-       pg_catalog.format('policy %%s of %%s does nothing: its row security is off',
+       pg_catalog.format('policy %s of %s does nothing: its row security is off',
                          p.called, p.name), NULL, 0
   FROM (SELECT DISTINCT ON (polrelid) * FROM policies ORDER BY polrelid, oid) p
  WHERE NOT p.relrowsecurity
@@ -217,7 +217,7 @@ SELECT 'policy-without-rls', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid,
 UNION ALL
 SELECT 'policy-always-true', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid,
        NULL, NULL,
-       pg_catalog.format('policy %%s of %%s lets every row be %%s', p.called, p.name,
+       pg_catalog.format('policy %s of %s lets every row be %s', p.called, p.name,
            CASE p.polcmd WHEN 'a' THEN 'inserted' WHEN 'd' THEN 'deleted'
                          WHEN 'w' THEN 'updated' ELSE 'written' END),
        CASE WHEN 0 = ANY (p.polroles) THEN NULL ELSE 'info' END, 0
@@ -233,7 +233,7 @@ SELECT 'policy-always-true', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid,
 UNION ALL
 SELECT 'policy-setting-missing-ok', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid,
        NULL, NULL,
-       pg_catalog.format('policy %%s of %%s asks for %%s, and fails where it is not set',
+       pg_catalog.format('policy %s of %s asks for %s, and fails where it is not set',
            p.called, p.name,
            pg_catalog.substring(pg_catalog.concat(p.seen, ' ', p.written),
                                 'current_setting\(''([^'']*\.[^'']*)''::text\)')), NULL, 0
@@ -244,13 +244,13 @@ SELECT 'policy-setting-missing-ok', 'pg_catalog.pg_policy'::pg_catalog.regclass,
 UNION ALL
 SELECT 'policy-setting-per-row', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.oid, p.polrelid,
        NULL, NULL,
-       pg_catalog.format('policy %%s of %%s calls %%s() for every row', p.called, p.name, f.name),
+       pg_catalog.format('policy %s of %s calls %s() for every row', p.called, p.name, f.name),
        NULL, 0
   FROM per_row p
  CROSS JOIN LATERAL (
         SELECT 'current_setting' AS name WHERE p.rest ~ '\mcurrent_setting\('
         UNION ALL
-        SELECT pg_catalog.format('%%I.%%I', n.nspname, f.proname)
+        SELECT pg_catalog.format('%I.%I', n.nspname, f.proname)
           FROM pg_catalog.pg_depend d
           JOIN pg_catalog.pg_proc f ON f.oid = d.refobjid
           JOIN pg_catalog.pg_namespace n ON n.oid = f.pronamespace
@@ -258,7 +258,7 @@ SELECT 'policy-setting-per-row', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.
            AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass
            AND f.provolatile IN ('s', 'v')
            AND pg_catalog.strpos(p.rest,
-                   pg_catalog.format('%%I.%%I()', n.nspname, f.proname)) > 0
+                   pg_catalog.format('%I.%I()', n.nspname, f.proname)) > 0
          ORDER BY 1 LIMIT 1
      ) f
  WHERE p.rest !~ '\mSELECT\M'
@@ -267,7 +267,7 @@ SELECT 'policy-setting-per-row', 'pg_catalog.pg_policy'::pg_catalog.regclass, p.
 UNION ALL
 SELECT 'view-bypasses-rls', 'pg_catalog.pg_class'::pg_catalog.regclass, v.oid, v.oid,
        'pg_catalog.pg_class'::pg_catalog.regclass, t.oid,
-       pg_catalog.format('view %%s reads %%s with the rights of its owner', v.name, t.name), NULL, 0
+       pg_catalog.format('view %s reads %s with the rights of its owner', v.name, t.name), NULL, 0
   FROM (SELECT DISTINCT ON (r.view) r.view, r.oid
           FROM view_reads r
           JOIN pg_catalog.pg_class c ON c.oid = r.oid AND c.relrowsecurity
@@ -279,7 +279,7 @@ SELECT 'view-bypasses-rls', 'pg_catalog.pg_class'::pg_catalog.regclass, v.oid, v
 UNION ALL
 SELECT 'partition-bypasses-rls', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid,
        'pg_catalog.pg_class'::pg_catalog.regclass, p.oid,
-       pg_catalog.format('%%s can be asked without the row security of %%s', t.name,
+       pg_catalog.format('%s can be asked without the row security of %s', t.name,
                          p.oid::pg_catalog.regclass), NULL, 0
   FROM relations t
   JOIN pg_catalog.pg_inherits i ON i.inhrelid = t.oid
@@ -291,7 +291,7 @@ SELECT 'partition-bypasses-rls', 'pg_catalog.pg_class'::pg_catalog.regclass, t.o
 UNION ALL
 SELECT 'security-definer-search-path', 'pg_catalog.pg_proc'::pg_catalog.regclass, f.oid, NULL,
        NULL, NULL,
-       pg_catalog.format('%%s is SECURITY DEFINER, and looks names up where its caller says',
+       pg_catalog.format('%s is SECURITY DEFINER, and looks names up where its caller says',
                          f.name), NULL, 0
   FROM functions f
  WHERE f.prosqlbody IS NULL
@@ -302,7 +302,7 @@ SELECT 'security-definer-search-path', 'pg_catalog.pg_proc'::pg_catalog.regclass
 UNION ALL
 SELECT 'security-definer-public', 'pg_catalog.pg_proc'::pg_catalog.regclass, f.oid, NULL,
        'pg_catalog.pg_namespace'::pg_catalog.regclass, f.space,
-       pg_catalog.format('everybody who may use its schema may call %%s, which is SECURITY DEFINER',
+       pg_catalog.format('everybody who may use its schema may call %s, which is SECURITY DEFINER',
                          f.name), NULL, 0
   FROM functions f
  WHERE f.prorettype NOT IN ('pg_catalog.trigger'::pg_catalog.regtype,
@@ -315,7 +315,7 @@ SELECT 'security-definer-public', 'pg_catalog.pg_proc'::pg_catalog.regclass, f.o
 -- what will be granted on everything that is yet to come.
 UNION ALL
 SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
-       pg_catalog.format('PUBLIC may %%s %%s', g.may, g.what), NULL, 0
+       pg_catalog.format('PUBLIC may %s %s', g.may, g.what), NULL, 0
   FROM (
         SELECT 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid AS classid,
                t.oid AS objid, t.oid AS relation,
@@ -333,7 +333,7 @@ SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
          GROUP BY t.oid, t.name
         UNION ALL
         SELECT 'pg_catalog.pg_namespace'::pg_catalog.regclass, n.oid, NULL, a.privilege_type,
-               pg_catalog.format('in schema %%I', n.nspname)
+               pg_catalog.format('in schema %I', n.nspname)
           FROM spaces n
          CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) a
          WHERE a.grantee = 0 AND a.privilege_type = 'CREATE'
@@ -341,7 +341,7 @@ SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
         SELECT 'pg_catalog.pg_default_acl'::pg_catalog.regclass, d.oid, NULL,
                pg_catalog.string_agg(a.privilege_type, ', ' ORDER BY a.privilege_type),
                CASE d.defaclobjtype WHEN 'r' THEN 'on tables' ELSE 'on sequences' END
-               || coalesce(pg_catalog.format(' of schema %%I', n.nspname), '')
+               || coalesce(pg_catalog.format(' of schema %I', n.nspname), '')
                || ' made from now on'
           FROM pg_catalog.pg_default_acl d
           LEFT JOIN spaces n ON n.oid = d.defaclnamespace
@@ -354,7 +354,7 @@ SELECT 'granted-to-public', g.classid, g.objid, g.relation, NULL, NULL,
 -- integer-key: what counts itself up, and keys of one column that refer to nothing.
 UNION ALL
 SELECT 'integer-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s.%%I is %%s', t.name, a.attname,
+       pg_catalog.format('%s.%I is %s', t.name, a.attname,
                          pg_catalog.format_type(a.atttypid, NULL)), NULL, a.attnum
   FROM relations t
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.atttypid IN (21, 23)
@@ -373,7 +373,7 @@ SELECT 'integer-key', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, 
 UNION ALL
 SELECT 'narrow-sequence', 'pg_catalog.pg_class'::pg_catalog.regclass, q.oid, t.oid,
        'pg_catalog.pg_class'::pg_catalog.regclass, t.oid,
-       pg_catalog.format('%%s.%%I is %%s, and its sequence %%s ends at %%s', t.name, a.attname,
+       pg_catalog.format('%s.%I is %s, and its sequence %s ends at %s', t.name, a.attname,
            pg_catalog.format_type(a.atttypid, NULL), q.name, s.seqmax), NULL, 0
   FROM pg_catalog.pg_sequence s
   JOIN relations q ON q.oid = s.seqrelid
@@ -389,7 +389,7 @@ SELECT 'narrow-sequence', 'pg_catalog.pg_class'::pg_catalog.regclass, q.oid, t.o
 UNION ALL
 SELECT 'matview-without-unique-index', 'pg_catalog.pg_class'::pg_catalog.regclass, m.oid, m.oid,
        NULL, NULL,
-       pg_catalog.format('%%s has no unique index, and cannot be refreshed CONCURRENTLY', m.name),
+       pg_catalog.format('%s has no unique index, and cannot be refreshed CONCURRENTLY', m.name),
        NULL, 0
   FROM relations m
  WHERE m.relkind = 'm'
@@ -400,7 +400,7 @@ SELECT 'matview-without-unique-index', 'pg_catalog.pg_class'::pg_catalog.regclas
 -- unlogged-table
 UNION ALL
 SELECT 'unlogged-table', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid, NULL, NULL,
-       pg_catalog.format('%%s is unlogged', t.name), NULL, 0
+       pg_catalog.format('%s is unlogged', t.name), NULL, 0
   FROM relations t
  WHERE t.relpersistence = 'u' AND t.relkind IN ('r', 'p')
 
@@ -412,9 +412,9 @@ SELECT DISTINCT 'disabled-trigger',
        CASE WHEN g.tgisinternal THEN g.tgconstraint ELSE g.oid END, t.oid,
        NULL::pg_catalog.oid, NULL::pg_catalog.oid,
        CASE WHEN g.tgisinternal
-            THEN pg_catalog.format('constraint %%I is not checked: triggers of %%s are disabled',
+            THEN pg_catalog.format('constraint %I is not checked: triggers of %s are disabled',
                                    k.conname, t.name)
-            ELSE pg_catalog.format('trigger %%I of %%s is disabled', g.tgname, t.name) END, NULL, 0
+            ELSE pg_catalog.format('trigger %I of %s is disabled', g.tgname, t.name) END, NULL, 0
   FROM pg_catalog.pg_trigger g
   JOIN relations t ON t.oid = g.tgrelid
   LEFT JOIN pg_catalog.pg_constraint k ON k.oid = g.tgconstraint
@@ -424,10 +424,10 @@ SELECT DISTINCT 'disabled-trigger',
 UNION ALL
 SELECT 'published-without-identity', 'pg_catalog.pg_class'::pg_catalog.regclass, t.oid, t.oid,
        'pg_catalog.pg_publication'::pg_catalog.regclass, p.oid,
-       pg_catalog.format('%%s is published by %%s, and has no replica identity', t.name, p.called),
+       pg_catalog.format('%s is published by %s, and has no replica identity', t.name, p.called),
        NULL, 0
   FROM (SELECT DISTINCT ON (o.relid) o.relid, p.oid,
-               pg_catalog.format('%%I', p.pubname) AS called
+               pg_catalog.format('%I', p.pubname) AS called
           FROM pg_catalog.pg_publication p
          CROSS JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname::pg_catalog.text) o
          WHERE p.pubupdate OR p.pubdelete

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from headwater.checks.folder import base_findings
 from headwater.checks.linting import Texts, allowed_away, in_order, read_texts
-from headwater.checks.live import look_at_live
 from headwater.checks.measured import judged, of_the_catalogue, told
 from headwater.checks.rules import RULES
 from headwater.checks.tracing import Tracing, trace_files
@@ -100,6 +99,8 @@ def lint_target(  # noqa: PLR0913 - each is named by its caller
     # An allowance is unused only where all of its layer was looked at.
     asked = {Layer.TRACE, Layer.CATALOGUE} if tracing.is_whole else set()
     if live:
+        from headwater.checks.live import look_at_live
+
         # What is applied has met the rows already.
         still = set(pending(target, folder, settings))
         ahead = [file for file in texts.accepted if file.migration.version in still]

@@ -1,13 +1,16 @@
 """The trace of files that are to be applied: on scratch databases that hold what is before each.
 
-Every file is first run the way `migrate` does, which says whether it works and what it does to the
-schema; then statement by statement on a copy, which says what each of them locks and does.
+Every file is run the way `migrate` does, which says whether it works and what it does to the
+schema; and statement by statement on a copy, which says what each of them locks and does. Both go
+on at the same time, in two threads, unless a file may do something that both would see: to a role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import NamedTuple
 
 from headwater.checks.building import Built, Workshop, workshop
@@ -17,22 +20,30 @@ from headwater.checks.scratch import ScratchServer, scratch_server
 from headwater.errors import HeadwaterError, TargetError
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
-from headwater.files.serverwide import escaping, reads_the_machine
+from headwater.files.serverwide import escaping, reaches_beyond, reads_the_machine
 from headwater.files.text import line_at, without_secrets
 from headwater.model import Finding, MigrationFolder, Notify, Said, Target, ignore
 from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import locale_of
-from headwater.postgres.tracing import trace
+from headwater.postgres.tracing import replay, trace
 from headwater.schema.diff import compare
 from headwater.schema.snapshot import Snapshot
 from headwater.settings import Settings
 from headwater.verdicts import Traced
 
-# Up to here it is cheaper to ask behind each statement than to run the file once more.
-_FEW = 50
+# Up to here it is cheaper to ask behind each statement than to run the file once more (measured:
+# to ask takes 12 ms, to make a copy and to drop it 100).
+_FEW = 8
 
 # From here on somebody wants to know how far it has come.
 _MANY = 5
+
+
+# What opens a door to code of any kind, which may make a role, or change a setting of one.
+_OPAQUE = frozenset({"do_stmt", "call_stmt", "select_stmt"})
+
+# How often it is tried to end what goes on in another thread.
+_ENDING_S = 0.1
 
 
 class Found(NamedTuple):
@@ -40,6 +51,10 @@ class Found(NamedTuple):
 
     fact: Fact
     number: int
+
+
+_Seen = tuple[Traced, tuple[Found, ...], frozenset[Fact] | None]
+"""A trace; what is questionable since then; all that is so behind it, if the file came so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,12 +124,12 @@ class _Tracer:
     notify: Notify
 
     def tracing(self) -> Tracing:
-        """Run each file whole, then statement by statement."""
-        snapshots, end = self._run_whole()
+        """Run each file whole, and statement by statement."""
+        snapshots, end, seen = self._run_both_ways()
         traces, found = list[Traced](), list[tuple[Found, ...]]()
         end_facts: frozenset[Fact] | None = None
-        for number, file in enumerate(self.files[: len(snapshots)]):
-            traced, facts, after = self._trace(number, file)
+        for number, (alone, facts, after) in enumerate(seen):
+            traced = alone
             found.append(facts)
             end_facts = after if after is not None else end_facts
             if number + 1 < len(snapshots):
@@ -136,10 +151,41 @@ class _Tracer:
     def _versions(self, count: int) -> list[str]:
         return [*self.before, *(file.migration.version for file in self.files[:count])]
 
-    def _run_whole(self) -> tuple[list[Snapshot], Tracing]:
+    def _run_both_ways(self) -> tuple[list[Snapshot], Tracing, list[_Seen]]:
+        """Run the files whole, and statement by statement: at the same time, where they may be.
+
+        What goes wrong in the whole run is told first, as if that had come first.
+        """
+        if any(_may_change_the_server(file) for file in self.files):
+            snapshots, end = self._run_whole()
+            return snapshots, end, self._trace_each(range(len(self.files[: len(snapshots)])))
+        ready = SimpleQueue[int | None]()
+        with self.shop.another() as other, ThreadPoolExecutor(1) as aside:
+            tracer = replace(self, shop=other)
+            seen = aside.submit(tracer._trace_each, iter(ready.get, None))
+            try:
+                snapshots, end = self._run_whole(ready.put)
+                ready.put(None)
+                return snapshots, end, seen.result()
+            except BaseException:
+                # Whoever presses Ctrl-C does not want to wait for what a file still does.
+                ready.put(None)
+                while not seen.done():
+                    self.shop.end(other)
+                    wait([seen], timeout=_ENDING_S)
+                raise
+
+    def _trace_each(self, numbers: Iterable[int]) -> list[_Seen]:
+        """Trace files, each when its number comes."""
+        return [self._trace(number, self.files[number]) for number in numbers]
+
+    def _run_whole(
+        self, ready: Callable[[int], object] | None = None
+    ) -> tuple[list[Snapshot], Tracing]:
         """Run the files as migrate does, one after the other; give the schema before each.
 
-        The last one is that behind the last file, unless something ended it.
+        The last one is that behind the last file, unless something ended it. `ready` is told of
+        each file whose database before it is built.
         """
         snapshots, notes, failures = list[Snapshot](), list[str](), list[Finding]()
         for count in range(len(self.files) + 1):
@@ -151,6 +197,8 @@ class _Tracer:
             try:
                 with self.shop.build(self._versions(count)) as built:
                     snapshots.append(built.snapshot())
+                if ready and count < len(self.files):
+                    ready(count)
             except TargetError:
                 raise
             except HeadwaterError as error:
@@ -178,9 +226,7 @@ class _Tracer:
             return ""
         return f"{name} was not run as a whole: line {found[0].line}: {found[0].message}"
 
-    def _trace(
-        self, number: int, file: Accepted
-    ) -> tuple[Traced, tuple[Found, ...], frozenset[Fact] | None]:
+    def _trace(self, number: int, file: Accepted) -> _Seen:
         """Trace a file: every statement in a transaction of its own, else all in one.
 
         Gives what was measured, what is questionable since then, and all that is so behind it (None
@@ -226,7 +272,8 @@ class _Tracer:
         self, built: Built, file: Accepted, makers: Mapping[Fact, Sequence[int]], *, together: bool
     ) -> dict[Fact, Sequence[int]]:
         """Find the statement behind which each fact holds to the end, by running them once more."""
-        wanted = {number for numbers in makers.values() for number in numbers}
+        unclear = [numbers for numbers in makers.values() if len(numbers) > 1]
+        wanted = {number for numbers in unclear for number in numbers}
         since = dict[Fact, int]()
 
         def look(number: int, connection: Connection) -> None:
@@ -239,13 +286,27 @@ class _Tracer:
                         since.pop(fact, None)
 
         with self.shop.spare(built) as copy:
-            trace(copy, file, self.settings, together=together, look=look)
-        return {fact: [since.get(fact, numbers[-1])] for fact, numbers in makers.items()}
+            replay(copy, file, self.settings, together=together, last=max(wanted), look=look)
+        return {
+            fact: numbers if len(numbers) == 1 else [since.get(fact, numbers[-1])]
+            for fact, numbers in makers.items()
+        }
 
 
 def _lasting(traced: Traced, left: set[str]) -> Traced:
     """Tell what a file left unfinished only where the last one of the run has not finished it."""
     return replace(traced, unfinished=tuple(name for name in traced.unfinished if name in left))
+
+
+def _may_change_the_server(file: Accepted) -> bool:
+    """Say whether a file may do something to the server's roles, which both its runs would share.
+
+    Run one after the other, the second finds done what it has to look for first.
+    """
+    return any(
+        statement.kind in _OPAQUE or reaches_beyond(statement)
+        for statement in file.script.statements
+    )
 
 
 def _needs_its_transaction(file: Accepted) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 
+import psycopg
 from psycopg import sql
 
 from headwater.errors import HeadwaterError, TargetError, Unreachable, UnsafeTarget
@@ -235,15 +236,16 @@ def create_database(
 
 _INSIDE = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE datname = %s"
 _LEAVING_S = 1.0
+_ENDED_BY_FORCE_S = 0.1
 
 
-def wait_until_empty(connection: Connection, name: str) -> None:
+def wait_until_empty(connection: Connection, name: str, longest_s: float = _LEAVING_S) -> None:
     """Wait for the processes of sessions that were closed a moment ago, for a second at most.
 
     (The server would wait itself, in steps of 100 ms. Not inside a transaction: what it says of
     sessions is one and the same there.)
     """
-    deadline = time.monotonic() + _LEAVING_S
+    deadline = time.monotonic() + longest_s
     with translated(f"looking who is in {name}"):
         while connection.execute(_INSIDE, (name,)).fetchone() != (0,):
             if time.monotonic() > deadline:
@@ -251,12 +253,25 @@ def wait_until_empty(connection: Connection, name: str) -> None:
             time.sleep(0.001)
 
 
+_END_OURS = """
+SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+ WHERE datname = %s AND usename = CURRENT_USER AND pid <> pg_catalog.pg_backend_pid()
+"""
+
+
 def drop_database(connection: Connection, name: str) -> None:
-    """Drop a database that Headwater made, with whatever session is left in it."""
+    """Drop a database that Headwater made, with whatever session is left in it.
+
+    An ordinary role may not end what is a superuser's, autovacuum among it: then its own sessions
+    are ended, and the server, which sends autovacuum away itself, waits five seconds for others.
+    """
+    drop = sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name))
     with translated(f"dropping the database {name}"):
-        connection.execute(
-            sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-        )
+        try:
+            connection.execute(drop + sql.SQL(" WITH (FORCE)"))
+        except psycopg.errors.InsufficientPrivilege:
+            connection.execute(_END_OURS, (name,))
+            connection.execute(drop)
 
 
 def strategy_of(connection: Connection) -> tuple[sql.Composable, ...]:
@@ -315,6 +330,8 @@ def scratch_database(
                 # What went wrong first is what must be told.
                 first.add_note(f"{name} was left behind: {second.message}")
             raise
+        with suppress(HeadwaterError):
+            wait_until_empty(connection, name, _ENDED_BY_FORCE_S)
         _drop_whatever_happened(connection, server, name)
 
 

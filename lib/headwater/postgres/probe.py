@@ -8,32 +8,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 from headwater.model import LockMode
 from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.tablelocks import LOCK_MODES
 
+# Every name, operators included, is qualified: what a file has put into search_path, or has made
+# in a schema there, decides nothing of what is read, and no setting need be changed for it.
+
 # Tables of every kind with their indexes; nothing temporary.
 _RELATIONS: Final = """
 SELECT c.oid, n.nspname, c.relname, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind,
-       pg_catalog.pg_relation_filenode(c.oid), coalesce(i.indrelid, 0),
-       coalesce((SELECT pg_catalog.array_agg(inhparent) FROM pg_catalog.pg_inherits
-                  WHERE inhrelid = c.oid), '{}')
+       pg_catalog.pg_relation_filenode(c.oid), coalesce(i.indrelid, 0::pg_catalog.oid),
+       coalesce((SELECT pg_catalog.array_agg(h.inhparent) FROM pg_catalog.pg_inherits h
+                  WHERE h.inhrelid OPERATOR(pg_catalog.=) c.oid), '{}'::pg_catalog.oid[])
   FROM pg_catalog.pg_class c
-  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid
- WHERE c.oid >= 16384 AND c.relpersistence <> 't'
-   AND c.relkind = ANY ('{r,p,v,m,f,S,i,I}'::"char"[])
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+  LEFT JOIN pg_catalog.pg_index i ON i.indexrelid OPERATOR(pg_catalog.=) c.oid
+ WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+   AND c.relpersistence OPERATOR(pg_catalog.<>) 't'::pg_catalog."char"
+   AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S,i,I}'::pg_catalog."char"[])
 """
 
 _LOCKS: Final = """
 SELECT l.relation, l.mode FROM pg_catalog.pg_locks l
- WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted
-   AND l.relation >= 16384
-   AND l.database = (SELECT oid FROM pg_catalog.pg_database
-                      WHERE datname = pg_catalog.current_database())
+ WHERE l.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+   AND l.locktype OPERATOR(pg_catalog.=) 'relation'::pg_catalog.text AND l.granted
+   AND l.relation OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+   AND l.database OPERATOR(pg_catalog.=) (
+           SELECT d.oid FROM pg_catalog.pg_database d
+            WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
 """
 
 _COUNTS: Final = """
@@ -45,6 +51,8 @@ SELECT relid, coalesce(seq_scan, 0) OPERATOR(pg_catalog.+) coalesce(idx_scan, 0)
 """
 
 _NOTES: Final = "SELECT pg_catalog.current_setting('headwater.trace', true)"
+
+_ALL: Final = f"{_LOCKS};{_NOTES};{_RELATIONS};{_COUNTS}".encode()
 
 _UNFINISHED: Final = """
 SELECT pg_catalog.format('constraint %I on %I.%I', o.conname, n.nspname, c.relname)
@@ -115,23 +123,23 @@ class Probe:
 
 def probe(connection: Connection) -> Probe:
     """Look at everything; inside the transaction whose statement is looked at."""
-    with only_catalog_names(connection):
-        locks = strongest(connection.execute(_LOCKS).fetchall())
-        return replace(
-            only_notes(connection),
-            relations=_relations(connection),
-            locks=locks,
-            counts=counts(connection),
-        )
+    cursor = connection.execute(_ALL)
+    answers = [cursor.fetchall()]
+    while cursor.nextset():
+        answers.append(cursor.fetchall())
+    locks, notes, found, counted = answers
+    return Probe(
+        relations=_relations(found),
+        locks=strongest(locks),
+        counts=_counts(counted),
+        notes=_notes(notes),
+    )
 
 
 def only_notes(connection: Connection) -> Probe:
     """Give what the event triggers have noted, and look at nothing else."""
-    row = connection.execute(_NOTES).fetchone()
-    notes = (row[0] or "" if row else "").splitlines()
-    return Probe(
-        relations={}, locks={}, counts={}, notes=[n for n in map(_note, notes) if n is not None]
-    )
+    notes = _notes(connection.execute(_NOTES).fetchall())
+    return Probe(relations={}, locks={}, counts={}, notes=notes)
 
 
 # What a note of each kind holds; a file may set the setting itself, to anything.
@@ -140,6 +148,11 @@ _HELD = {
     "ddl": {"tag", "identity"},
     "drop": {"kind", "identity", "original", "normal"},
 }
+
+
+def _notes(rows: Sequence[tuple[Any, ...]]) -> Sequence[Mapping[str, Any]]:
+    lines = (rows[0][0] or "").splitlines()
+    return [note for note in map(_note, lines) if note is not None]
 
 
 def _note(line: str) -> Mapping[str, Any] | None:
@@ -163,12 +176,10 @@ def strongest(rows: Sequence[tuple[Any, ...]]) -> dict[int, LockMode]:
 
 def relations(connection: Connection) -> dict[int, Relation]:
     """Give every relation by its oid."""
-    with only_catalog_names(connection):
-        return _relations(connection)
+    return _relations(connection.execute(_RELATIONS.encode()).fetchall())
 
 
-def _relations(connection: Connection) -> dict[int, Relation]:
-    rows = connection.execute(_RELATIONS.encode()).fetchall()
+def _relations(rows: Sequence[tuple[Any, ...]]) -> dict[int, Relation]:
     return {
         oid: Relation(
             schema=schema,
@@ -185,7 +196,10 @@ def _relations(connection: Connection) -> dict[int, Relation]:
 
 def counts(connection: Connection) -> dict[int, Counts]:
     """Give the counters of every table that the session has touched since they were flushed."""
-    rows = connection.execute(_COUNTS).fetchall()
+    return _counts(connection.execute(_COUNTS).fetchall())
+
+
+def _counts(rows: Sequence[tuple[Any, ...]]) -> dict[int, Counts]:
     return {
         oid: Counts(scans=scans, whole=whole, rows=changed) for oid, scans, whole, changed in rows
     }

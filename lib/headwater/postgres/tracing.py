@@ -16,7 +16,7 @@ cannot look meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.resources import files
@@ -103,6 +103,40 @@ def trace(
             connection=connection, file=file, bookkeeping=settings, together=together, look=look
         )
         return run.traced()
+
+
+def replay(  # noqa: PLR0913 - each is named by its caller
+    database: Target, file: Accepted, settings: Settings, *, together: bool, last: int, look: Look
+) -> None:
+    """Run a file as `trace` did, up to the statement `last`, only to look behind each again.
+
+    What fails this time ends it.
+    """
+    with connect(database, purpose="trace") as connection, suppress(psycopg.Error):
+        pin(connection, lock_timeout_ms=settings.lock_timeout_ms)
+        if together:
+            connection.execute("BEGIN")
+        for number, statement in enumerate(file.script.statements[:last], 1):
+            if not (reaches_beyond(statement) or reads_the_machine(statement)):
+                _run_alone(connection, file, statement, together=together)
+            look(number, connection)
+
+
+def _run_alone(
+    connection: Connection, file: Accepted, statement: Statement, *, together: bool
+) -> None:
+    """Run a statement in a transaction, as far as it may be in one."""
+    text = statement.text.encode()
+    if together or (needs_no_transaction(statement) and not file.migration.transactional):
+        connection.execute(text)
+        return
+    connection.execute("BEGIN")
+    try:
+        connection.execute(text)
+        connection.execute("COMMIT")
+    except psycopg.errors.InvalidTransactionTermination:
+        connection.execute("ROLLBACK")
+        connection.execute(text)
 
 
 def install(connection: Connection) -> bool:

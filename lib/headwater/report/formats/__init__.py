@@ -7,15 +7,11 @@ the threshold, the rules. `text` and `json` are the forms that every task has, e
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 from headwater.errors import SettingsError
-from headwater.report.formats.github import github
-from headwater.report.formats.gitlab import gitlab
-from headwater.report.formats.junit import junit
-from headwater.report.formats.markdown import markdown
 from headwater.report.formats.place import Place, folder_in_repository, readable
-from headwater.report.formats.sarif import sarif
 from headwater.verdicts import Linted
 
 __all__ = [
@@ -29,15 +25,10 @@ __all__ = [
     "formatted",
 ]
 
-FORMATS: Final[dict[str, Callable[[Linted, Place], str]]] = {
-    "github": github,
-    "gitlab": gitlab,
-    "sarif": sarif,
-    "junit": junit,
-    "markdown": markdown,
-}
-
 TEXT, JSON = "text", "json"
+
+# Each is a function in a module of its name, which is loaded when it is wanted.
+FORMATS: Final = ("github", "gitlab", "sarif", "junit", "markdown")
 
 NAMES: Final = (TEXT, JSON, *FORMATS)
 
@@ -58,4 +49,5 @@ def format_of(name: str, *, json: bool = False) -> str:
 
 def formatted(outcome: Linted, format: str, place: Place) -> str:  # noqa: A002 - the flag's name
     """Give what was found in a format for other programs."""
-    return FORMATS[format](readable(outcome), place)
+    write: Callable[[Linted, Place], str] = getattr(import_module(f"{__name__}.{format}"), format)
+    return write(readable(outcome), place)
