@@ -235,7 +235,9 @@ def test_every_option_of_pytest_is_listed_with_its_default(pytestconfig: pytest.
     assert tuple(codes(listed["--headwater-keep"][2])) == pytest_plugin.KEEP
     assert codes(listed["--headwater-keep"][1]) == [pytest_plugin.KEEP[0]]
     assert pytestconfig.getini("headwater_root") == ""
-    assert "headwater_root" in listed
+    assert pytestconfig.getini("headwater_seeded") is False
+    known = {name for name in pytestconfig._parser._inidict if name.startswith("headwater")}
+    assert known | {"--headwater-keep"} == set(listed)
 
 
 # --- recipes ----------------------------------------------------------------------------------
