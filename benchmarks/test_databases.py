@@ -28,8 +28,8 @@ from headwater.postgres.connect import libpq_variables_hidden, with_database
 from headwater.postgres.makers import name_with_maker
 from headwater.testing.databases import PREFIX, Database
 from headwater.testing.project import read_project
+from headwater.testing.servers import server_for_tests
 from headwater.testing.supply import Supply
-from headwater.testing.use import contents, server_for_tests
 from measuring import ROOT, Comparison, Given, arguments, report, run
 
 TESTS = 500
@@ -84,7 +84,7 @@ class Place:
 
     def take(self) -> None:
         """Take a database and connect to it, as a test without a pool does."""
-        database = self.supply.take(contents(self.supply.project))
+        database = self.supply.take(self.supply.project.contents())
         self._made.append(database.name)
         self._open.append(database.connect())
 
@@ -95,9 +95,9 @@ class Place:
         statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
             sql.Identifier(name), sql.Identifier(self.template.name)
         )
-        with self.supply.workshop.connection() as connection:
+        with self.supply.cloner.connection() as connection:
             connection.execute(sql.SQL(" ").join([statement, *options]))
-        target = with_database(self.supply.workshop.server, name, "benchmark")
+        target = with_database(self.supply.cloner.server, name, "benchmark")
         self._open.append(psycopg.connect(target.conninfo, autocommit=True))
 
     def clear(self) -> None:
@@ -105,7 +105,7 @@ class Place:
         for connection in self._open:
             connection.close()
         for name in self._made:
-            self.supply.workshop.drop(name)
+            self.supply.cloner.drop(name)
         self._open.clear()
         self._made.clear()
 
@@ -114,7 +114,7 @@ class Place:
 def place(folder: Path, tests: int) -> Generator[Place]:
     project = read_project(ROOT)
     supply = Supply(server_for_tests(project.settings), project, ahead=0)
-    template, shared = (supply.take(contents(project)) for _ in range(2))
+    template, shared = (supply.take(project.contents()) for _ in range(2))
     try:
         here = Place(
             supply=supply,

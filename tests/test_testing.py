@@ -20,7 +20,8 @@ from headwater.files.read import read_folder
 from headwater.postgres.installation import installation
 from headwater.postgres.psql import url_of
 from headwater.settings import load_settings
-from headwater.testing import MissingContext, as_application, server_for_tests
+from headwater.testing import MissingContext, as_application
+from headwater.testing.servers import server_for_tests
 from tests.projects import ROOT, Project, copy_of_the_checkout
 from tests.support import value
 from tests.test_docs import codes, rows, section, text_of
@@ -226,7 +227,7 @@ def test_every_fixture_is_listed() -> None:
     }
     assert "database" in ours
     # That one is for fixtures of this repository: what it takes is no promise.
-    assert ours - {"database_supply"} <= set(listed)
+    assert ours - {"_database_supply"} <= set(listed)
 
 
 def test_every_option_of_pytest_is_listed_with_its_default(pytestconfig: pytest.Config) -> None:

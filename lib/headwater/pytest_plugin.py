@@ -34,7 +34,7 @@ import pytest
 if TYPE_CHECKING:
     from headwater.postgres.connect import Connection
     from headwater.testing.databases import Database
-    from headwater.testing.making import Contents
+    from headwater.testing.project import Contents
     from headwater.testing.supply import Supply
 
 KEEP = ("failed", "never", "always")
@@ -171,27 +171,23 @@ def _open_supply(config: pytest.Config) -> Supply:
 
 
 def _expect(run: _Run, supply: Supply) -> None:
-    from headwater.testing.use import contents
-
     for seeded, count in run.expected.items():
         # Each worker of xdist collects all tests, and runs its share.
         share = -(-count // _workers(run.config))
         if share > 1:
-            supply.expect(contents(supply.project, seeded=seeded), share)
+            supply.expect(supply.project.contents(seeded=seeded), share)
 
 
 @contextmanager
 def _leased(request: pytest.FixtureRequest, **wanted: Any) -> Generator[_Lease]:
     """Take a database for the test, module or session that asks; give it back afterwards.
 
-    `wanted` is what `headwater.testing.use.contents` wants to know.
+    `wanted` is what `Project.contents` wants to know.
     """
-    from headwater.testing.use import contents
-
     wanted.setdefault("seeded", _is_seeded(request.node))
     with _errors_as_text():
         supply = _supply_of(request.config)
-        taken = supply.take(contents(supply.project, **wanted))
+        taken = supply.take(supply.project.contents(**wanted))
         lease = _Lease(taken, request.fixturename or "")
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
@@ -297,8 +293,8 @@ def _keep(run: _Run, lease: _Lease, why: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_supply(request: pytest.FixtureRequest) -> Supply:
-    """What gives databases, for fixtures of one's own: `with database_supply.fresh(…) as db`."""
+def _database_supply(request: pytest.FixtureRequest) -> Supply:
+    """What gives databases to the tests of Headwater itself."""
     with _errors_as_text():
         return _supply_of(request.config)
 
@@ -326,7 +322,7 @@ def database_url(database: Database) -> str:
 @pytest.fixture
 def empty_database(request: pytest.FixtureRequest) -> Generator[Database]:
     """A fresh database without anything, for this test alone."""
-    with _leased(request, empty=True) as lease:
+    with _leased(request, empty=True, seeded=False) as lease:
         yield lease.database
 
 
@@ -417,9 +413,7 @@ def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connecti
 
 
 def _shared(run: _Run, supply: Supply, *, seeded: bool) -> _Lease:
-    from headwater.testing.use import contents
-
-    wanted = contents(supply.project, seeded=seeded)
+    wanted = supply.project.contents(seeded=seeded)
     if wanted not in run.shared:
         run.shared[wanted] = _Lease(supply.take(wanted), "rolled_back_connection")
     return run.shared[wanted]

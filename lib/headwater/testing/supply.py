@@ -15,8 +15,8 @@ from contextlib import contextmanager, suppress
 
 from headwater.model import Notify, Target, ignore
 from headwater.testing.databases import Database
-from headwater.testing.making import Contents, Workshop
-from headwater.testing.project import Project
+from headwater.testing.making import Cloner
+from headwater.testing.project import Contents, Project
 
 # How many are kept ready of what tests ask for, how many threads make them, and how many that came
 # back may wait until dropping comes first (10 MB each, for a schema of some forty tables).
@@ -32,7 +32,7 @@ class Supply:
         self, server: Target, project: Project, *, ahead: int = AHEAD, notify: Notify = ignore
     ) -> None:
         """Remember where; nothing is connected or made yet. `ahead` = 0: nothing is made ahead."""
-        self.workshop = Workshop(server, project, notify=notify)
+        self.cloner = Cloner(server, project, notify=notify)
         self._ahead = ahead
         self._changed = threading.Condition()
         self._ready = defaultdict[Contents, deque[Database]](deque)
@@ -48,7 +48,7 @@ class Supply:
     @property
     def project(self) -> Project:
         """Give the project whose databases these are."""
-        return self.workshop.project
+        return self.cloner.project
 
     @property
     def _is_inherited(self) -> bool:
@@ -65,7 +65,7 @@ class Supply:
     def take(self, contents: Contents) -> Database:
         """Give a database that nobody else has; wait for it, or make it here, when none is ready.
 
-        Raises what Workshop.make raises.
+        Raises what Cloner.make raises.
         """
         with self._changed:
             self._count(contents)
@@ -74,7 +74,7 @@ class Supply:
                 self._changed.wait()
             if self._ready[contents]:
                 return self._ready[contents].popleft()
-        made = self.workshop.make(contents)
+        made = self.cloner.make(contents)
         with self._changed:
             self._failing.discard(contents)
             self._changed.notify_all()
@@ -101,7 +101,7 @@ class Supply:
                 self._returned.append(database.name)
                 self._changed.notify_all()
                 return
-        self._drop(self.workshop, database.name)
+        self._drop(self.cloner, database.name)
 
     @contextmanager
     def fresh(self, contents: Contents) -> Generator[Database]:
@@ -114,7 +114,7 @@ class Supply:
 
     def keep(self, database: Database, note: str) -> None:
         """Leave a database where it is, with one more line in its comment."""
-        self.workshop.add_note(database.name, note)
+        self.cloner.add_note(database.name, note)
 
     def close(self) -> None:
         """Drop what was made ahead and what came back, and close the connections."""
@@ -129,7 +129,7 @@ class Supply:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
-        self.workshop.close()
+        self.cloner.close()
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -146,25 +146,25 @@ class Supply:
 
     def _work(self) -> None:
         """Make and drop, until the supply is closed and nothing is left to drop."""
-        with Workshop(
-            self.workshop.server,
+        with Cloner(
+            self.cloner.server,
             self.project,
-            notify=self.workshop.notify,
+            notify=self.cloner.notify,
             given_up=self._closed,
         ) as mine:
             while job := self._next_job(mine):
                 job()
 
-    def _next_job(self, workshop: Workshop) -> Callable[[], None] | None:
+    def _next_job(self, cloner: Cloner) -> Callable[[], None] | None:
         with self._changed:
             while True:
                 lacking = None if self._closed.is_set() else self._lacking()
                 if self._returned and (lacking is None or len(self._returned) > _BACKLOG):
                     name = self._returned.popleft()
-                    return lambda: self._drop(workshop, name)
+                    return lambda: self._drop(cloner, name)
                 if lacking is not None:
                     self._making[lacking] += 1
-                    return lambda: self._make(workshop, lacking)
+                    return lambda: self._make(cloner, lacking)
                 if self._closed.is_set():
                     return None
                 self._changed.wait()
@@ -179,13 +179,13 @@ class Supply:
                 return contents
         return None
 
-    def _make(self, workshop: Workshop, contents: Contents) -> None:
+    def _make(self, cloner: Cloner, contents: Contents) -> None:
         made = None
         try:
             # Whoever takes the next one makes it, and is told what is wrong; until one is made so,
             # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
-                made = workshop.make(contents)
+                made = cloner.make(contents)
         finally:
             with self._changed:
                 self._making[contents] -= 1
@@ -197,6 +197,6 @@ class Supply:
                     self._ready[contents].append(made)
                 self._changed.notify_all()
 
-    def _drop(self, workshop: Workshop, name: str) -> None:
+    def _drop(self, cloner: Cloner, name: str) -> None:
         with suppress(Exception):
-            workshop.drop(name)
+            cloner.drop(name)
