@@ -281,3 +281,43 @@ def test_a_forked_child_leaves_all_to_its_parent(supply: SupplyOf, tenant: Tenan
     with some.cloner.connection() as connection:
         assert connection.execute("select pg_backend_pid()").fetchone() == (pid,)
     some.give_back(one)
+
+
+# --- connections ------------------------------------------------------------------------------
+
+
+def sessions_in(tenant: Tenant, database: Database) -> int:
+    query_ = f"select count(*) from pg_stat_activity where datname = '{database.name}'"
+    return int(value(tenant.admin, query_))
+
+
+def connected_ahead(supply: SupplyOf, tenant: Tenant) -> tuple[Supply, Database]:
+    """Give a supply that opens connections ahead, and a database to which one is open."""
+    some = supply()
+    some.connects = True
+    some.expect(everything(some), 100)
+    until(lambda: len(some._connections) == AHEAD, "the making ahead")
+    taken = some.take(everything(some))
+    assert sessions_in(tenant, taken) == 1
+    return some, taken
+
+
+def test_a_connection_that_was_opened_ahead_is_the_one_that_is_given(
+    supply: SupplyOf, tenant: Tenant
+) -> None:
+    some, taken = connected_ahead(supply, tenant)
+    with some.connection(taken) as connection:
+        assert connection.autocommit
+        assert sessions_in(tenant, taken) == 1
+    with some.connection(taken) as another:
+        assert another is not connection
+    some.give_back(taken)
+
+
+def test_who_wants_to_be_alone_in_a_database_is(supply: SupplyOf, tenant: Tenant) -> None:
+    some, taken = connected_ahead(supply, tenant)
+    some.leave(taken)
+    until(lambda: sessions_in(tenant, taken) == 0, "the end of the session")
+    with some.connection(taken) as connection:
+        connection.execute("select 1")
+    some.give_back(taken)

@@ -86,6 +86,8 @@ class _Run:
     """Why there is no supply: every test is told at once."""
     expected: Counter[bool] = field(default_factory=Counter)
     """How many tests will ask for a database of their own, with the seeds and without."""
+    connecting: int = 0
+    """How many of them will ask for a connection to it."""
     kept: int = 0
     shared: dict[Contents, _Lease] = field(default_factory=dict)
     """The databases of tests whose transactions are rolled back."""
@@ -120,10 +122,12 @@ def _workers(config: pytest.Config) -> int:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the tests that will ask for a database of their own."""
-    expected = session.config.stash[_run].expected
+    run = session.config.stash[_run]
     for item in session.items:
-        if "database" in getattr(item, "fixturenames", ()):
-            expected[_is_seeded(item)] += 1
+        names = getattr(item, "fixturenames", ())
+        if "database" in names:
+            run.expected[_is_seeded(item)] += 1
+            run.connecting += "connection" in names
 
 
 def _is_seeded(node: pytest.Item | pytest.Collector) -> bool:
@@ -171,6 +175,7 @@ def _open_supply(config: pytest.Config) -> Supply:
 
 
 def _expect(run: _Run, supply: Supply) -> None:
+    supply.connects = 2 * run.connecting > run.expected.total()
     for seeded, count in run.expected.items():
         # Each worker of xdist collects all tests, and runs its share.
         share = -(-count // _workers(run.config))
@@ -303,13 +308,15 @@ def _database_supply(request: pytest.FixtureRequest) -> Supply:
 def database(request: pytest.FixtureRequest) -> Generator[Database]:
     """A fresh database, migrated to the end, for this test alone."""
     with _leased(request) as lease:
+        if "connection" not in request.fixturenames:
+            _supply_of(request.config).leave(lease.database)
         yield lease.database
 
 
 @pytest.fixture
-def connection(database: Database) -> Generator[Connection]:
+def connection(request: pytest.FixtureRequest, database: Database) -> Generator[Connection]:
     """A psycopg connection to the test's own database, in autocommit."""
-    with database.connect() as connection:
+    with _supply_of(request.config).connection(database) as connection:
         yield connection
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 from headwater.model import Notify, Target, ignore
+from headwater.postgres.connect import Connection
 from headwater.testing.databases import Database
 from headwater.testing.making import Cloner
 from headwater.testing.project import Contents, Project
@@ -33,6 +34,8 @@ class Supply:
     ) -> None:
         """Remember where; nothing is connected or made yet. `ahead` = 0: nothing is made ahead."""
         self.cloner = Cloner(server, project, notify=notify)
+        self.connects = False
+        """Whether a connection to what is made ahead is opened ahead, too."""
         self._ahead = ahead
         self._changed = threading.Condition()
         self._ready = defaultdict[Contents, deque[Database]](deque)
@@ -40,6 +43,7 @@ class Supply:
         self._still_wanted = Counter[Contents]()
         self._expected = set[Contents]()
         self._failing = set[Contents]()
+        self._connections = dict[str, Connection]()
         self._returned = deque[str]()
         self._threads = list[threading.Thread]()
         self._closed = threading.Event()
@@ -89,6 +93,15 @@ class Supply:
             if self._still_wanted[contents] > 1:
                 self._begin()
 
+    def connection(self, database: Database) -> Connection:
+        """Give a connection to a database that was taken: the one that was opened ahead, if any."""
+        return self._connections.pop(database.name, None) or database.connect()
+
+    def leave(self, database: Database) -> None:
+        """Close the connection that was opened ahead, if any: who takes this wants to be alone."""
+        if connection := self._connections.pop(database.name, None):
+            connection.close()
+
     def give_back(self, database: Database) -> None:
         """Take a database back, to be dropped soon; with whatever session is left in it.
 
@@ -96,6 +109,7 @@ class Supply:
         """
         if self._is_inherited:
             return
+        self.leave(database)
         with self._changed:
             if self._threads and not self._closed.is_set():
                 self._returned.append(database.name)
@@ -123,7 +137,9 @@ class Supply:
         with self._changed:
             self._closed.set()
             for databases in self._ready.values():
-                self._returned.extend(database.name for database in databases)
+                for database in databases:
+                    self.leave(database)
+                    self._returned.append(database.name)
                 databases.clear()
             self._changed.notify_all()
         for thread in self._threads:
@@ -186,12 +202,15 @@ class Supply:
             # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
                 made = cloner.make(contents)
+                if self.connects and not self._closed.is_set():
+                    self._connections[made.name] = made.connect()
         finally:
             with self._changed:
                 self._making[contents] -= 1
                 if made is None:
                     self._failing.add(contents)
                 elif self._closed.is_set():
+                    self.leave(made)
                     self._returned.append(made.name)
                 else:
                     self._ready[contents].append(made)
