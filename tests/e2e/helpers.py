@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -19,16 +19,37 @@ from tests.kb_facts import PRIMARY_KEYS, keys_of
 
 Connection = psycopg.Connection[Any]
 
+# No session waits for longer than that: with a lock it would be until the other one is done.
+PATIENCE = "5s"
+
 
 def working_in(connection: Connection, project: Row) -> AbstractContextManager[Connection]:
     """Be the application, for an organization, narrowed to one of its projects."""
     return as_application(connection, organization=project.organization_id, project=project)
 
 
+@contextmanager
+def sessions_in(database: Any, project: Row, number: int = 2) -> Generator[list[Connection]]:
+    """Open sessions that are the application in a project, none of which waits long for a lock."""
+    with ExitStack() as opened:
+        found = []
+        for _ in range(number):
+            session = opened.enter_context(database.connect())
+            session.execute(sql.SQL("set lock_timeout = {}").format(PATIENCE))
+            found.append(opened.enter_context(working_in(session, project)))
+        yield found
+
+
 def one(connection: Connection, query: str, *parameters: object) -> Any:
     """Give the one value of the one row."""
     [(value,)] = connection.execute(query.encode(), parameters or None).fetchall()
     return value
+
+
+def plan_of(connection: Connection, query: str, *parameters: object) -> str:
+    """Give the plan of a query with its expressions, in which a function is seen if it stays."""
+    explained = connection.execute(f"explain verbose {query}".encode(), parameters or None)
+    return "\n".join(line for (line,) in explained)
 
 
 def count(connection: Connection, table: str, **columns: object) -> int:
