@@ -227,7 +227,7 @@ def test_every_table_has_its_cells(db: Connection) -> None:
         "select schemaname || '.' || tablename from pg_tables where schemaname in ('kb', 'core')"
     )
     assert {name for (name,) in found} == set(NAMES), "a table's facts are in tests/kb_facts.py"
-    assert len(Place) * len(COMMANDS) == 16  # (so 592 cells of 37 tables)
+    assert len(Place) * len(COMMANDS) == 16  # (of 37 tables: 592)
 
 
 def test_without_a_setting_that_was_ever_made_nothing_is_seen(connection: Connection) -> None:
