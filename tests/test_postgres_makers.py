@@ -130,5 +130,5 @@ def test_a_process_that_neither_proc_nor_ps_shows_counts_as_running(
 ) -> None:
     """As where /proc is mounted with hidepid=2, and the process is another user's."""
     hidden = subprocess.CompletedProcess(["ps"], 1, stdout=b"")
-    monkeypatch.setattr(makers.subprocess, "run", lambda *_, **__: hidden)
+    monkeypatch.setattr("headwater.postgres.makers.subprocess.run", lambda *_, **__: hidden)
     assert makers._state_by_ps(os.getpid()) == 0

@@ -244,7 +244,8 @@ def test_who_closes_the_rolled_back_connection_costs_its_database(suite: Suite) 
             rolled_back_connection.close()
 
         def test_b(rolled_back_connection):
-            assert rolled_back_connection.execute("select count(*) from app.people").fetchone() == (0,)
+            found = rolled_back_connection.execute("select count(*) from app.people")
+            assert found.fetchone() == (0,)
         """
     )
     suite.run(passed=2)

@@ -22,6 +22,7 @@ that is.
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,9 @@ KEEP = ("failed", "never", "always")
 
 # Evidence is looked into one by one: more of it would only fill the disk.
 _MOST_EVIDENCE = 20
+
+# A server that does not answer may do so later; not each test waits for it.
+_RETRY_S = 5.0
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,6 +92,7 @@ class _Run:
     """None: no test has asked for a database yet."""
     failure: Exception | None = None
     """Why there is no supply: every test is told at once."""
+    failed_at: float = 0.0
     expected: Counter[bool] = field(default_factory=Counter)
     """How many tests will ask for a database of their own, with the seeds and without."""
     connecting: int = 0
@@ -159,15 +164,15 @@ def _supply_of(config: pytest.Config) -> Supply:
     from headwater.errors import Unreachable
 
     run = config.stash[_run]
+    if isinstance(run.failure, Unreachable) and time.monotonic() > run.failed_at + _RETRY_S:
+        run.failure = None
     if run.failure:
         raise run.failure.with_traceback(None)
     if run.supply is None:
         try:
             run.supply = _open_supply(config)
-        except Unreachable:
-            raise  # the server may be there when the next test asks
         except Exception as error:
-            run.failure = error
+            run.failure, run.failed_at = error, time.monotonic()
             raise
         _expect(run, run.supply)
     return run.supply
