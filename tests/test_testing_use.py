@@ -229,7 +229,7 @@ def test_a_forked_child_has_a_supply_of_its_own_and_leaves_its_parents_alone(
         """
         def backend():
             [supply] = [s for (pid, _), s in use._supplies.items() if pid == os.getpid()]
-            with supply.workshop.connection() as connection:
+            with supply.cloner.connection() as connection:
                 return connection.execute("select pg_backend_pid()").fetchone()
 
         with database() as db:
