@@ -15,7 +15,7 @@ from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
 from headwater.errors import HeadwaterError, TargetError
-from headwater.testing.context import MissingContext, as_application
+from headwater.testing.context import MissingContextWarning, as_application
 
 Connection = psycopg.Connection[Any]
 FreshDatabase = Callable[..., AbstractContextManager[str]]
@@ -411,7 +411,7 @@ def test_a_login_that_may_not_take_the_role_is_told_so(
 
 
 def told(recorded: list[warnings.WarningMessage]) -> str:
-    [warning] = [each for each in recorded if each.category is MissingContext]
+    [warning] = [each for each in recorded if each.category is MissingContextWarning]
     assert warning.filename == __file__, "told at another line than the caller's"
     return str(warning.message)
 
@@ -431,7 +431,7 @@ STATEMENTS = [
 def test_a_statement_that_finds_nothing_without_a_context_is_told_why(
     any_connection: Connection, statement: str
 ) -> None:
-    with pytest.warns(MissingContext) as recorded, as_application(any_connection):  # noqa: PT031
+    with pytest.warns(MissingContextWarning) as recorded, as_application(any_connection):  # noqa: PT031
         any_connection.execute(statement.encode())
         any_connection.execute(statement.encode())  # once a block is enough
     text = told(recorded.list)
@@ -471,7 +471,7 @@ def test_each_way_to_run_a_statement_is_looked_at(transactional: Connection) -> 
     ways: list[Callable[[], None]] = [stream, many, copy, pipeline, loop]
     ways += [lambda f=f: on_the_server(f) for f in ("fetchone", "fetchmany", "fetchall")]  # type: ignore[misc]
     for way in ways:
-        with pytest.warns(MissingContext) as recorded, as_application(transactional):
+        with pytest.warns(MissingContextWarning) as recorded, as_application(transactional):
             way()
         told(recorded.list)
     assert transactional.cursor_factory is psycopg.Cursor
@@ -487,7 +487,7 @@ def test_a_factory_of_ones_own_goes_on_working(connection: Connection) -> None:
 
     for factory in (Mine, made, psycopg.ClientCursor):
         connection.cursor_factory = factory  # type: ignore[assignment]
-        with pytest.warns(MissingContext), as_application(connection):  # noqa: PT031
+        with pytest.warns(MissingContextWarning), as_application(connection):  # noqa: PT031
             cursor = connection.execute("select %s from notes", ["x"])
             assert isinstance(cursor, Mine | psycopg.ClientCursor)
             assert cursor.description
@@ -519,7 +519,7 @@ def test_who_says_that_there_is_none_is_not_told(any_connection: Connection) -> 
 def test_with_warnings_as_errors_the_test_stops_at_the_statement(connection: Connection) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(MissingContext), as_application(connection):
+        with pytest.raises(MissingContextWarning), as_application(connection):
             connection.execute("select from notes")
     assert state(connection) == (OWNER, "", "")
 
@@ -543,7 +543,9 @@ def test_a_row_that_is_refused_without_a_context_has_a_note(any_connection: Conn
 def test_a_keyword_that_nothing_reads_is_told(connection: Connection) -> None:
     """A slip in it hides all rows as well."""
     with (
-        pytest.warns(MissingContext, match=r"reads app\.current_organisation_id; .*organization"),
+        pytest.warns(
+            MissingContextWarning, match=r"reads app\.current_organisation_id; .*organization"
+        ),
         as_application(connection, organisation=OURS),
     ):
         pass

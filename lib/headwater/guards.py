@@ -1216,10 +1216,10 @@ _SEEDING = (
     Guard(
         name="a Python seed cannot commit by its connection",
         against="a reset that fails behind it has dropped yesterday's rows",
-        module="postgres/lending.py",
+        module="postgres/lent_connection.py",
         text='raise NotYours("it does not commit: Headwater does, when every seed has run")',
         without="psycopg.Connection.commit(self)",
-        test="test_postgres_lending.py::test_what_would_end_the_transaction_is_refused",
+        test="test_postgres_lent_connection.py::test_what_would_end_the_transaction_is_refused",
     ),
     Guard(
         name="a Python seed cannot commit by a statement",
@@ -1282,19 +1282,19 @@ _SEEDING = (
     Guard(
         name="seeds are run a second time",
         against="a seed that may not run again is found on the laptop of somebody else",
-        module="checks/sowing.py",
+        module="checks/reseeding.py",
         text="return tuple(_second_run(connection, ready, settings)), after",
         without="return (), after",
-        test="test_checks_sowing.py::"
+        test="test_checks_reseeding.py::"
         "test_a_seed_that_changes_rows_again_is_told_with_table_and_count",
     ),
     Guard(
         name="a seed that defines something in a block is found",
         against="a table is made by a seed: no migration knows it, and production lacks it",
-        module="checks/sowing.py",
+        module="checks/reseeding.py",
         text="if after is not None and (defined := _differences(before, after)):",
         without='if (defined := ""):',
-        test="test_checks_sowing.py::test_a_seed_that_changes_the_schema_is_told",
+        test="test_checks_reseeding.py::test_a_seed_that_changes_the_schema_is_told",
     ),
 )
 

@@ -156,6 +156,11 @@ class Settings:
     test: DatabaseChoice | None = None
 
     @property
+    def seeds_folder(self) -> Path:
+        """Give the folder of seeds: the one that is named, or `seeds`, which need not be there."""
+        return self.seeds or self.root / "seeds"
+
+    @property
     def history(self) -> str:
         """Give the history table as `schema.table`."""
         return f"{self.history_schema}.{self.history_table}"

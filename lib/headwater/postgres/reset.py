@@ -37,8 +37,8 @@ from headwater.model import (
     Notify,
     Rebuilt,
     Said,
+    SeedFolder,
     SeedResult,
-    Seeds,
     Target,
     ignore,
 )
@@ -85,7 +85,7 @@ def reset(
     folder: MigrationFolder,
     settings: Settings,
     *,
-    seeds: Seeds | None = None,
+    seeds: SeedFolder | None = None,
     notify: Notify = ignore,
 ) -> Rebuilt:
     """Drop the managed schemas, empty history, and run every file again; then the seeds, if given.
@@ -121,7 +121,7 @@ def reset(
                 return job.in_steps(connection, because=reason.failure)
 
 
-def _accepted_seeds(seeds: Seeds | None) -> ReadySeeds | None:
+def _accepted_seeds(seeds: SeedFolder | None) -> ReadySeeds | None:
     if seeds is None:
         return None
     from headwater.files.seed_refusals import accept_seeds  # only now: it loads the parser

@@ -26,8 +26,8 @@ from headwater.model import (
     Notify,
     Said,
     Seeded,
+    SeedFolder,
     SeedResult,
-    Seeds,
     Started,
     Target,
     ignore,
@@ -35,7 +35,7 @@ from headwater.model import (
 )
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.databases import is_disposable
-from headwater.postgres.lending import NotYours, lent, no_commit, was_refused
+from headwater.postgres.lent_connection import NotYours, lent, no_commit, was_refused
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, patiently
 from headwater.postgres.pooler import require_own_session
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 def apply_seeds(
     target: Target,
-    seeds: Seeds,
+    seeds: SeedFolder,
     settings: Settings,
     *,
     was_disposable: bool = False,
@@ -95,7 +95,7 @@ def apply_accepted(
         return Seeded(results=_patiently(connection, ready, settings, notify))
 
 
-def require_seedable(target: Target, seeds: Seeds) -> None:
+def require_seedable(target: Target, seeds: SeedFolder) -> None:
     """Raise what `apply_seeds` would, before anything is run: for who does something else first."""
     accept_seeds(seeds)
     with connect(target, purpose="seed") as connection:
@@ -157,12 +157,12 @@ def run_seeds(
     Raises SeedFailed; NO_LOCK as it is, to try again. Either way the transaction is to be ended.
     """
     forget = FORGET + pins(connection, lock_timeout_ms=settings.lock_timeout_ms)
-    for index, seed in enumerate(ready.each, start=1):
-        notify(Started(version=seed.file, index=index, total=len(ready.each)))
+    for index, seed in enumerate(ready.seeds, start=1):
+        notify(Started(version=seed.file, index=index, total=len(ready.seeds)))
         begun = time.monotonic()
         if seed.script is None:
             rows, wrote = None, dict[str, int]()
-            _run_python(connection, seed, ready.seeds, forget)
+            _run_python(connection, seed, ready.folder, forget)
         else:
             rows, wrote = _run_sql(connection, seed, seed.script, forget)
         result = SeedResult(
@@ -233,11 +233,11 @@ def _error_of_sql(reply: Reply, seed: ReadySeed, script: Script, *, offset: int)
 # --- Python -----------------------------------------------------------------------------------
 
 
-def _run_python(connection: Connection, seed: ReadySeed, seeds: Seeds, forget: bytes) -> None:
+def _run_python(connection: Connection, seed: ReadySeed, folder: SeedFolder, forget: bytes) -> None:
     """Call a seed's function with the connection, whose transaction it cannot end; then end it."""
     name = savepoint_name()
     require_sent(connection, b"SAVEPOINT %s;\n" % name + no_commit(name), f"running {seed.file}")
-    _call(connection, seed, seeds, name)
+    _call(connection, seed, folder, name)
     _require_transaction(connection, seed)
     reply = send(connection, check_what_is_deferred(name) + forget)
     if isinstance(reply.error, NO_LOCK):
@@ -246,21 +246,21 @@ def _run_python(connection: Connection, seed: ReadySeed, seeds: Seeds, forget: b
         raise _failed_at_its_end(reply.error, seed)
 
 
-def _call(connection: Connection, seed: ReadySeed, seeds: Seeds, name: bytes) -> None:
+def _call(connection: Connection, seed: ReadySeed, folder: SeedFolder, name: bytes) -> None:
     from headwater.files.seed_modules import module_of
 
     try:
         # What it prints is for people: stdout may be the one object of JSON.
         with (
             redirect_stdout(sys.stderr),
-            module_of(seed.seed, seeds) as module,
+            module_of(seed.seed, folder) as module,
             lent(connection) as borrowed,
         ):
             answer = module.seed(borrowed)
     except NO_LOCK:
         raise
     except (Exception, SystemExit) as error:
-        raise _python_failed(error, seed, seeds, name) from error
+        raise _python_failed(error, seed, folder, name) from error
     if answer is not None:
         raise _failed_at(
             Place(file=seed.file, line=seed.line, column=0, source=_line(seed, seed.line)),
@@ -295,9 +295,11 @@ _ENDED = "it ended the transaction that it ran in"
 _INNER = "what may fail belongs into: with connection.transaction():"
 
 
-def _python_failed(error: BaseException, seed: ReadySeed, seeds: Seeds, name: bytes) -> SeedFailed:
+def _python_failed(
+    error: BaseException, seed: ReadySeed, folder: SeedFolder, name: bytes
+) -> SeedFailed:
     """Tell of an exception: the last line of the folder's that it came through."""
-    place = _place_of_exception(error, seed, seeds)
+    place = _place_of_exception(error, seed, folder)
     if isinstance(error, psycopg.Error):
         if was_refused(error, name):
             return _failed_at(place, _ENDED, hint="remove its COMMIT; Headwater begins and commits")
@@ -310,16 +312,16 @@ def _words(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _place_of_exception(error: BaseException, seed: ReadySeed, seeds: Seeds) -> Place:
-    files = {seed.seed.name, *(f"{name}.py" for name in seeds.helpers)}
+def _place_of_exception(error: BaseException, seed: ReadySeed, folder: SeedFolder) -> Place:
+    files = {seed.seed.name, *(f"{name}.py" for name in folder.helpers)}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if path.parent == seeds.path and path.name in files and frame.lineno:
-            text = seeds.helpers.get(path.stem, seed.seed.text)
+        if path.parent == folder.path and path.name in files and frame.lineno:
+            text = folder.helpers.get(path.stem, seed.seed.text)
             source = line_at(text, frame.lineno)
             column = _characters(source, frame.colno)
             return Place(
-                file=seeds.shown(path.name), line=frame.lineno, column=column, source=source
+                file=folder.shown(path.name), line=frame.lineno, column=column, source=source
             )
     return Place(file=seed.file, line=seed.line, column=0, source=_line(seed, seed.line))
 

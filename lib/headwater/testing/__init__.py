@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from headwater.lazy import exporting
 
 if TYPE_CHECKING:
-    from headwater.testing.context import MissingContext, as_application
+    from headwater.testing.context import MissingContextWarning, as_application
     from headwater.testing.databases import Database
     from headwater.testing.lending import drop, find, lend
     from headwater.testing.rows import Row, insert
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Database",
-    "MissingContext",
+    "MissingContextWarning",
     "Row",
     "as_application",
     "database",
@@ -29,7 +29,7 @@ __all__ = [
 __getattr__ = exporting(
     __name__,
     Database="databases",
-    MissingContext="context",
+    MissingContextWarning="context",
     Row="rows",
     as_application="context",
     database="use",

@@ -43,7 +43,7 @@ SETTING = "app.current_{}_id"
 Connection = psycopg.Connection[Any]
 
 
-class MissingContext(UserWarning):
+class MissingContextWarning(UserWarning):
     """A statement found nothing in a block that says not for whom the application works."""
 
 
@@ -63,7 +63,7 @@ def as_application(
     what they were. (A setting that never was set is empty then: PostgreSQL forgets no name.)
 
     In a block without any keyword a statement that finds or changes nothing warns once of
-    `MissingContext`, and a row that row security refuses gets a note with the same words.
+    `MissingContextWarning`, and a row that row security refuses gets a note with the same words.
 
     On an idle connection the block commits what is open at its end, and rolls back when it raises.
     In an open transaction it is a savepoint: rolled back when it raises, and when a statement in it
@@ -524,4 +524,4 @@ def _warn(message: str) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_code.co_filename.startswith(_INNER):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, MissingContext, stacklevel=level)
+    warnings.warn(message, MissingContextWarning, stacklevel=level)
