@@ -1209,8 +1209,8 @@ _SEEDING = (
         name="only a disposable database is seeded",
         against="the rows of a demo stand among those of production",
         module="postgres/seeding.py",
-        text="if not was_disposable:",
-        without="if False:",
+        text="        if is_disposable(connection):",
+        without="        if True:",
         test="test_postgres_seeding.py::test_a_database_that_is_not_disposable_is_not_seeded",
     ),
     Guard(

@@ -91,7 +91,7 @@ def _check_sql(seed: Seed, file: str) -> ReadySeed | list[Finding]:
     version = file.removesuffix(".sql")
     checked = check(Migration(version=version, text=seed.text, checksum=""))
     findings = [] if isinstance(checked, Accepted) else list(checked)
-    # What cannot run in a transaction defines something, all of it: said once, as what it is here.
+    # Whatever needs no transaction is a definition, and is told below.
     findings = [finding for finding in findings if finding.rule != "no-transaction"]
     findings += [*_faults_of_header(seed, file), *_definitions(script, file)]
     if findings:

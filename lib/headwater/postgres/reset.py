@@ -214,7 +214,7 @@ class _Rebuild:
             return ()
         from headwater.postgres.seeding import run_seeds
 
-        return tuple(run_seeds(connection, self.seeds, self.settings, notify=self.notify))
+        return run_seeds(connection, self.seeds, self.settings, notify=self.notify)
 
     def _begin(
         self, connection: Connection, *, meanwhile: Callable[[], object] | None = None
@@ -301,11 +301,7 @@ class _Rebuild:
 
         try:
             return apply_accepted(
-                self.target,
-                self.seeds,
-                self.settings,
-                was_disposable=True,
-                notify=self.notify,
+                self.target, self.seeds, self.settings, notify=self.notify
             ).results
         except (SeedFailed, LockBusy, TargetError) as error:
             raise HalfDone(

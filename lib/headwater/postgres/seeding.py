@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,49 +58,40 @@ if TYPE_CHECKING:
 
 
 def apply_seeds(
-    target: Target,
-    seeds: SeedFolder,
-    settings: Settings,
-    *,
-    was_disposable: bool = False,
-    notify: Notify = ignore,
+    target: Target, folder: SeedFolder, settings: Settings, *, notify: Notify = ignore
 ) -> Seeded:
     """Run every seed on a disposable database, in one transaction.
 
     In order: check every file, connect, require a database that is disposable, run, commit. After
-    any failure the rows are as they were. The lock of migrations is not taken: it writes rows, and
-    waits for whoever changes a table as any writer does. `was_disposable` says that the caller has
-    asked already, before it was migrated: an empty database is no longer one then.
+    any failure the rows are as they were. Seeding takes no lock of migrations: it writes rows, and
+    waits for whoever changes a table as any writer does.
 
     Raises FilesError (a file is refused, or there is none), UnsafeTarget (not disposable),
     SeedFailed, LockBusy.
     """
-    ready = accept_seeds(seeds)
-    return apply_accepted(target, ready, settings, was_disposable=was_disposable, notify=notify)
+    ready = require_seedable(target, folder)
+    return apply_accepted(target, ready, settings, notify=notify)
 
 
-def apply_accepted(
-    target: Target,
-    ready: ReadySeeds,
-    settings: Settings,
-    *,
-    was_disposable: bool = False,
-    notify: Notify = ignore,
-) -> Seeded:
-    """Run seeds that were checked already, as `apply_seeds` does."""
-    with connect(target, purpose="seed") as connection:
-        require_own_session(connection, target)
-        if not was_disposable:
-            _require_disposable(connection, target)
-        return Seeded(results=_patiently(connection, ready, settings, notify))
+def require_seedable(target: Target, folder: SeedFolder) -> ReadySeeds:
+    """Raise what `apply_seeds` would before anything is run; give the seeds for `apply_accepted`.
 
-
-def require_seedable(target: Target, seeds: SeedFolder) -> None:
-    """Raise what `apply_seeds` would, before anything is run: for who does something else first."""
-    accept_seeds(seeds)
+    For who migrates first: an empty database is disposable, and is no longer empty then.
+    """
+    ready = accept_seeds(folder)
     with connect(target, purpose="seed") as connection:
         require_own_session(connection, target)
         _require_disposable(connection, target)
+    return ready
+
+
+def apply_accepted(
+    target: Target, ready: ReadySeeds, settings: Settings, *, notify: Notify = ignore
+) -> Seeded:
+    """Run seeds on a target that was found disposable: by `require_seedable`, or by a reset."""
+    with connect(target, purpose="seed") as connection:
+        require_own_session(connection, target)
+        return Seeded(results=_patiently(connection, ready, settings, notify))
 
 
 def _require_disposable(connection: Connection, target: Target) -> None:
@@ -120,7 +111,7 @@ def _patiently(
 ) -> tuple[SeedResult, ...]:
     def run() -> tuple[SeedResult, ...]:
         with transaction_of_seeds(connection, settings):
-            return tuple(run_seeds(connection, ready, settings, notify=notify))
+            return run_seeds(connection, ready, settings, notify=notify)
 
     return patiently(
         run,
@@ -149,13 +140,27 @@ def transaction_of_seeds(connection: Connection, settings: Settings) -> Generato
         raise
 
 
+AfterEach = Callable[[ReadySeed, SeedResult], None]
+
+
+def _go_on(_seed: ReadySeed, _result: SeedResult) -> None:
+    """Do nothing between two seeds."""
+
+
 def run_seeds(
-    connection: Connection, ready: ReadySeeds, settings: Settings, *, notify: Notify = ignore
-) -> Iterator[SeedResult]:
+    connection: Connection,
+    ready: ReadySeeds,
+    settings: Settings,
+    *,
+    after_each: AfterEach = _go_on,
+    notify: Notify = ignore,
+) -> tuple[SeedResult, ...]:
     """Run seeds one after the other inside the transaction that is open, telling of each.
 
-    Raises SeedFailed; NO_LOCK as it is, to try again. Either way the transaction is to be ended.
+    `after_each` is called behind each one, before the next one runs. Raises SeedFailed; NO_LOCK as
+    it is, to try again. Either way the transaction is to be ended.
     """
+    results = list[SeedResult]()
     forget = FORGET + pins(connection, lock_timeout_ms=settings.lock_timeout_ms)
     for index, seed in enumerate(ready.seeds, start=1):
         notify(Started(version=seed.file, index=index, total=len(ready.seeds)))
@@ -172,7 +177,9 @@ def run_seeds(
             wrote=wrote,
         )
         notify(Said(message=f"ran {seed.file} in {result.duration_ms} ms{_counted(result)}"))
-        yield result
+        after_each(seed, result)
+        results.append(result)
+    return tuple(results)
 
 
 def _counted(result: SeedResult) -> str:
