@@ -1347,8 +1347,8 @@ _ACTING = (
         name="a context that is missing is told",
         against="an assertion that nothing is there holds because nothing can be seen",
         module="testing/context.py",
-        text="    if block.forgotten:\n",
-        without="    if False:\n",
+        text="block.tell_once if block.forgotten else None",
+        without="None",
         test="test_testing_context.py::"
         "test_a_statement_that_finds_nothing_without_a_context_is_told_why",
     ),
