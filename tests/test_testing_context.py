@@ -609,6 +609,7 @@ READERS = {
     "a changed function": "create or replace function tells() returns bool language sql as "
     "$$ select {} $$",
     "a default": "alter table notes add column fresh bool default ({})",
+    "a changed default": "alter table notes alter column fresh set default ({})",
 }
 
 
