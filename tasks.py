@@ -361,7 +361,7 @@ def psql(c: Context, command: str = "", test: str = "") -> None:
     """Open psql on the target."""
     settings = settings_here()
     target = (
-        testing.find(settings, test, report.tell)
+        testing.find_database(settings, test, report.tell)
         if test
         else postgres.choose_target(settings, report.tell)
     )
@@ -399,8 +399,8 @@ def test_url(  # noqa: PLR0913, PLR0917 - Invoke's flags
     json: bool = False,
 ) -> None:
     """Make a migrated database for a suite in any language, and print its URL."""
-    lent = testing.lend(
-        settings_here(), at=at, seeded=seed, lasting=lasting, pid=pid, notify=report.tell
+    lent = testing.lend_database(
+        settings_here(), at=at or None, seeded=seed, lasting=lasting, pid=pid, notify=report.tell
     )
     facts = {"name": lent.name, "url": lent.url, "until": lent.until.isoformat(timespec="seconds")}
     report.show_fact("db.test-url", lent.url, json=json, **facts)
@@ -409,7 +409,7 @@ def test_url(  # noqa: PLR0913, PLR0917 - Invoke's flags
 @task(positional=["database"], help={"database": "its URL, or its name", **JSON})
 def drop(c: Context, database: str, json: bool = False) -> None:
     """Drop a test database: one that db.test-url made, or that a failed test has kept."""
-    gone = testing.drop(settings_here(), database, report.tell)
+    gone = testing.drop_database(settings_here(), database, report.tell)
     sentence = "the test database is dropped" if gone else "there is no such database any more"
     report.show_fact("db.drop", sentence, json=json, changed=gone)
 
@@ -417,8 +417,7 @@ def drop(c: Context, database: str, json: bool = False) -> None:
 @task(help=JSON)
 def sweep(c: Context, json: bool = False) -> None:
     """Drop the databases that ended test runs left behind, kept ones included."""
-    settings = settings_here()
-    swept = testing.sweep(testing.server_for_tests(settings, report.tell), settings)
+    swept = testing.sweep(settings_here(), report.tell)
     facts = {name: list(getattr(swept, name)) for name in ("dropped", "in_use", "stuck")}
     report.show_fact("db.sweep", swept.summary, json=json, **facts)
 

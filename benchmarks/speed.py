@@ -10,18 +10,13 @@ a database that is made for it and dropped.
 
 from __future__ import annotations
 
-import argparse
 import atexit
 import hashlib
 import os
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from itertools import count as counter
@@ -44,33 +39,15 @@ from headwater.postgres.templates import PREFIX
 from headwater.schema.fingerprint import fingerprint
 from headwater.schema.snapshot import read_snapshot
 from headwater.settings import Settings, load_settings
+from measuring import ROOT, Comparison, afresh, arguments, drop, invoke, psql, report, run
 
-ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "headwater_benchmark"
 FEW = 1_000
 FILES = 5_000
 
-Action = Callable[[], object]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """One figure: what is measured, against what, and the ratio that is aimed at."""
-
-    name: str
-    ours: Action
-    bare: Action
-    target: float
-    before: Action = lambda: None
-    """What comes before each side, unmeasured."""
-
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--runs", type=int, default=7)
-    arguments.add_argument("words", nargs="*")
-    given = arguments.parse_args()
-    runs = max(given.runs, 7)
+    given = arguments(__doc__, runs=7)
     settings = load_settings(ROOT, environ={})
     access = start(server_of(ROOT))
     target = access.target(DATABASE, "benchmark")
@@ -80,8 +57,8 @@ def main() -> None:
         try:
             with tempfile.TemporaryDirectory() as folder, libpq_variables_hidden():
                 for comparison in comparisons(settings, target, Path(folder)):
-                    if not given.words or any(word in comparison.name for word in given.words):
-                        report(comparison, runs)
+                    if given.wants(comparison.name):
+                        report(comparison, given.runs)
         finally:
             drop_database(admin, DATABASE)
 
@@ -158,21 +135,21 @@ def comparisons_of_migrate(settings: Settings, target: Target, work: Path) -> li
         ),
         Comparison(
             name=f"process: invoke migrate, {FEW:,} files ÷ psql -X -q",
-            ours=lambda: run(invoke("migrate"), target, few),
+            ours=lambda: run_on_files("migrate", target, few),
             bare=lambda: through_psql(few),
             target=1.1,
             before=prepare,
         ),
         Comparison(
             name=f"process: invoke migrate, {FILES:,} files ÷ psql -X -q",
-            ours=lambda: run(invoke("migrate"), target, many),
+            ours=lambda: run_on_files("migrate", target, many),
             bare=lambda: through_psql(many),
             target=0.95,
             before=prepare,
         ),
         Comparison(
             name=f"process: invoke migrate, {FILES:,} applied ÷ import invoke, psycopg",
-            ours=lambda: run(invoke("migrate"), target, many),
+            ours=lambda: run_on_files("migrate", target, many),
             bare=lambda: run([sys.executable, "-c", "import invoke, psycopg"], target),
             target=1.5,
             before=applied_once,
@@ -252,7 +229,7 @@ def comparisons_of_lint(settings: Settings, target: Target, work: Path) -> list[
         ),
         Comparison(
             name="process: invoke lint, 20 statements, template warm ÷ invoke reset",
-            ours=lambda: run(invoke("lint"), target, folder),
+            ours=lambda: run_on_files("lint", target, folder),
             bare=lambda: run(invoke("reset"), target),
             target=2.0,
             before=reset_with_one_pending,
@@ -354,32 +331,6 @@ def make_tables(target: Target, count: int) -> None:
         connection.execute("analyze")
 
 
-def drop(admin: Target, name: str) -> None:
-    with (
-        libpq_variables_hidden(),
-        psycopg.connect(admin.conninfo, autocommit=True) as connection,
-    ):
-        drop_database(connection, name)
-
-
-def report(comparison: Comparison, runs: int) -> None:
-    """Run both sides in turns, once unmeasured, and print medians and ratio."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for count in range(runs + 1):
-        for action, found in zip((comparison.ours, comparison.bare), times, strict=True):
-            comparison.before()
-            begun = time.perf_counter()
-            action()
-            if count:
-                found.append(time.perf_counter() - begun)
-    ours, bare = map(statistics.median, times)
-    print(
-        f"{ours / bare:5.2f}  (aim {comparison.target:.2f})  {comparison.name}  "
-        f"[{ours * 1000:.0f} ms ÷ {bare * 1000:.0f} ms, medians of {runs}]",
-        flush=True,
-    )
-
-
 # --- the two sides ----------------------------------------------------------------------------
 
 
@@ -394,35 +345,8 @@ def bare_reset(target: Target, script: bytes) -> None:
         connection.execute(script)
 
 
-def run(command: list[str], target: Target, migrations: Path | None = None) -> None:
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ.get("HOME", "/"),
-        "DATABASE_URL": target.conninfo,
-        "PGDATABASE": "",
-        "LD_LIBRARY_PATH": str(installation().folder / "lib"),
-    }
-    if "XDG_DATA_HOME" in os.environ:
-        environment["XDG_DATA_HOME"] = os.environ["XDG_DATA_HOME"]
-    if migrations is not None:
-        environment["HEADWATER_MIGRATIONS"] = str(migrations)
-    if command[0].endswith(("psql", "pg_dump")):
-        command = [*command, "-d", target.conninfo]
-    ended = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    if ended.returncode:
-        raise SystemExit(f"{' '.join(command[:2])} ended with {ended.returncode}:\n{ended.stderr}")
-
-
-def invoke(*arguments: str) -> list[str]:
-    return [str(Path(sys.executable).parent / "invoke"), *arguments]
-
-
-def psql(*, together: bool = True) -> list[str]:
-    program = installation().program("psql")
-    own = str(program) if program.exists() else shutil.which("psql") or "psql"
-    return [own, "-X", "-q", *(["-1"] if together else []), "-v", "ON_ERROR_STOP=1"]
+def run_on_files(task: str, target: Target, folder: Path) -> None:
+    run(invoke(task), target, environment={"HEADWATER_MIGRATIONS": str(folder)})
 
 
 def plan_all(folder: Path) -> None:
@@ -510,16 +434,6 @@ def bare_script(folder: Path) -> str:
         values = _RECORD.format(f"'{path.stem}'", f"'{checksum}'")
         parts.append(f"begin;\n{text}{values}commit;\n")
     return "".join(parts)
-
-
-def afresh(admin: Target, database: str) -> None:
-    """Make the database anew, empty."""
-    with (
-        libpq_variables_hidden(),
-        psycopg.connect(admin.conninfo, autocommit=True) as connection,
-    ):
-        drop_database(connection, database)
-        create_database(connection, database)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,8 @@ from headwater.postgres.templates import PREFIX
 from headwater.settings import Settings
 from headwater.testing.databases import PREFIX as TEST_PREFIX
 from headwater.testing.databases import Database, note_of_making
-from headwater.testing.making import NOTHING
+from headwater.testing.project import NOTHING
 from headwater.testing.supply import Supply
-from headwater.testing.use import contents
 from tests.servers import VERSIONS, Missing, pgbouncer, started
 from tests.support import server_of_tests
 
@@ -42,7 +41,7 @@ def server() -> Target:
 
 
 @pytest.fixture(scope="session")
-def fresh_database(server: Target, database_supply: Supply) -> FreshDatabase:
+def fresh_database(server: Target, _database_supply: Supply) -> FreshDatabase:
     """Make a database (empty, or a clone of `template`), give its URL, and drop it afterwards."""
     clone = databases_of(server)
 
@@ -52,7 +51,7 @@ def fresh_database(server: Target, database_supply: Supply) -> FreshDatabase:
             with clone(template) as url:
                 yield url
         else:
-            with database_supply.fresh(NOTHING) as database:
+            with _database_supply.fresh(NOTHING) as database:
                 yield database.target.conninfo
 
     return make
@@ -102,12 +101,12 @@ def unused_templates_go(request: pytest.FixtureRequest) -> Generator[None]:
 
 
 @pytest.fixture(scope="session")
-def reference_database(database_supply: Supply) -> Callable[[], AbstractContextManager[str]]:
+def reference_database(_database_supply: Supply) -> Callable[[], AbstractContextManager[str]]:
     """Make a database with the reference schema, give its URL, and drop it afterwards."""
 
     @contextmanager
     def make() -> Generator[str]:
-        with database_supply.fresh(contents(database_supply.project)) as database:
+        with _database_supply.fresh(_database_supply.project.contents()) as database:
             yield database.target.conninfo
 
     return make

@@ -16,7 +16,7 @@ from headwater.files.read import read_folder
 from headwater.model import Migration, MigrationFolder, Target
 from headwater.postgres.run import migrate
 from headwater.settings import Settings, load_settings
-from headwater.testing.use import server_for_tests
+from headwater.testing.servers import server_for_tests
 
 
 def server_of_tests(root: Path) -> Target:

@@ -69,7 +69,7 @@ def require_agreement(target: Target, settings: Settings) -> None:
     assert [p.message for p in status(target, folder, settings).problems] == []
     migrate(target, folder, settings)
     report = verify(target, folder, settings)
-    assert [line.outcome for line in report.lines] == [Outcome.OK] * 7, report
+    assert [line.outcome for line in report.lines] == [Outcome.OK] * 8, report
 
 
 # --- repair: edits ----------------------------------------------------------------------------

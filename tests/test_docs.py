@@ -24,6 +24,7 @@ from tests.lint_samples import EVERYTHING
 from tests.projects import Project, make_project
 from tests.repositories import Repository
 from tests.support import query
+from tests.tenants import tenant_on
 
 # As users call them: `lint`, not `lint.lint`.
 TASKS = {str(tasks.namespace[name].full_name) for name in tasks.namespace.task_names}
@@ -61,7 +62,7 @@ def codes(text: str) -> list[str]:
 
 # --- tasks and flags --------------------------------------------------------------------------
 
-_CALL = re.compile(r"(?<![\w.])invoke (?P<task>[a-z]+(?:\.[a-z]+)?)(?P<rest>[^`\n;|]*)")
+_CALL = re.compile(r"(?<![\w.])invoke (?P<task>[a-z]+(?:\.[a-z-]+)?)(?P<rest>[^`\n;|]*)")
 
 
 def flags_of(task: str) -> set[str]:
@@ -93,7 +94,7 @@ def test_the_readme_lists_every_task() -> None:
 
 
 def test_the_readme_says_which_tasks_take_json() -> None:
-    documented = set(re.findall(r"^### ([a-z.]+)$", text_of("docs/json.md"), re.MULTILINE))
+    documented = set(re.findall(r"^### ([a-z.-]+)$", text_of("docs/json.md"), re.MULTILINE))
     assert documented == {name for name in TASKS if "--json" in flags_of(name)}
 
 
@@ -363,6 +364,18 @@ def test_each_task_prints_the_fields_that_are_documented(tmp_path: Path, target:
     wrong = project.invoke("db.disposable another --json", code=2).json
     require_error(wrong, "db.disposable", "unsafe-target")
     assert seen >= set(PARTS), "a part was never seen"
+
+
+def test_the_tasks_of_test_databases_print_the_fields_that_are_documented(
+    tmp_path: Path, server: Target
+) -> None:
+    project = make_project(tmp_path, {"20240101_first.sql": FIRST})
+    with tenant_on(server) as tenant:
+        lent = project.invoke("db.test-url --json", TEST_DATABASE_URL=tenant.url).json
+        require_task(lent, "db.test-url")
+        for task, given in (("db.drop", lent["name"]), ("db.sweep", "")):
+            done = project.invoke(f"{task} {given} --json", TEST_DATABASE_URL=tenant.url)
+            require_task(done.json, task)
 
 
 def test_lint_prints_the_parts_that_are_documented() -> None:

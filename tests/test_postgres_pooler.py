@@ -147,7 +147,7 @@ def test_everything_works_through_a_pool_in_session_mode(
         assert {entry.state for entry in status(through, folder, settings).entries} == {
             State.APPLIED
         }
-        assert [line.outcome for line in verify(through, folder, settings).lines] == ["ok"] * 7
+        assert [line.outcome for line in verify(through, folder, settings).lines] == ["ok"] * 8
         reset(through, folder, settings)
     assert recorded(target, settings) == [name.removesuffix(".sql") for name in FILES]
     assert value(target, "select indisvalid from pg_index where indexrelid = 'app.t_i'::regclass")

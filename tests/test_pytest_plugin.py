@@ -205,6 +205,36 @@ def test_a_version_that_has_no_file_fails_the_test_that_asks(suite: Suite) -> No
     assert "headwater/testing" not in told
 
 
+def test_who_does_not_ask_for_a_connection_is_alone_in_the_database(suite: Suite) -> None:
+    suite.write(
+        test_alone="""
+        import time
+        import pytest
+
+        @pytest.mark.parametrize("n", range(8))
+        def test_connected(connection, n):
+            assert connection.execute("select count(*) from app.people").fetchone() == (0,)
+
+        @pytest.mark.parametrize("n", range(4))
+        def test_alone(database, n):
+            with database.connect() as connection:
+                deadline = time.monotonic() + 10  # a session that was closed takes a moment to go
+                while others(connection) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                assert not others(connection)
+
+        def others(connection):
+            [(found,)] = connection.execute(
+                "select count(*) from pg_stat_activity where datname = current_database() "
+                "and pid <> pg_backend_pid() and backend_type = 'client backend'"
+            )
+            return found
+        """
+    )
+    suite.run(passed=12)
+    assert suite.left == []
+
+
 # --- seeds ------------------------------------------------------------------------------------
 
 SEEDED = """

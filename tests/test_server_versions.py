@@ -74,7 +74,7 @@ def require_clean(target: Target, folder: MigrationFolder, settings: Settings) -
         if line.outcome is not Outcome.OK
     ]
     assert wrong == []
-    assert len(lines) == 7
+    assert len(lines) == 8
 
 
 def snapshot(target: Target, settings: Settings) -> Snapshot:

@@ -12,7 +12,7 @@ from headwater.errors import SettingsError, TargetError, UnsafeTarget
 from headwater.model import Target
 from headwater.postgres.makers import this_process
 from headwater.settings import Settings, load_settings
-from headwater.testing import drop, find, lend
+from headwater.testing import drop_database, find_database, lend_database
 from headwater.testing.databases import notes_in
 from headwater.testing.lending import Lent
 from tests.projects import Project, make_project
@@ -55,7 +55,7 @@ def settings(project: Project, tenant: Tenant) -> Settings:
 def test_what_is_lent_is_migrated_and_outlives_who_made_it(
     settings: Settings, tenant: Tenant
 ) -> None:
-    lent = lend(settings)
+    lent = lend_database(settings)
     assert tables(lent.url) == ["a", "b"]
     assert tenant.databases() == [lent.name]
     notes = notes_in(tenant.comment(lent.name))
@@ -66,7 +66,7 @@ def test_what_is_lent_is_migrated_and_outlives_who_made_it(
 
 def test_a_version_a_time_and_a_process_are_taken(settings: Settings, tenant: Tenant) -> None:
     ours = this_process()
-    lent = lend(settings, at="0001_a", lasting="30min", pid=str(ours.pid))
+    lent = lend_database(settings, at="0001_a", lasting="30min", pid=str(ours.pid))
     assert tables(lent.url) == ["a"]
     assert notes_in(tenant.comment(lent.name)).borrower == ours
     assert abs(lent.until - datetime.now(UTC) - timedelta(minutes=30)) < timedelta(minutes=1)
@@ -92,14 +92,14 @@ def test_what_cannot_be_is_refused_before_anything_is_made(
 ) -> None:
     options: Any = {flag: str(ended_process().pid) if given == "ended" else given}
     with pytest.raises(SettingsError) as caught:
-        lend(settings, **options)
+        lend_database(settings, **options)
     assert told in caught.value.message
     assert tenant.databases() == []
 
 
 def test_lending_sweeps_what_killed_runs_left(settings: Settings, tenant: Tenant) -> None:
     tenant.made(named(ended_process()))
-    lent = lend(settings)
+    lent = lend_database(settings)
     assert tenant.databases() == [lent.name]
 
 
@@ -108,17 +108,17 @@ def test_lending_sweeps_what_killed_runs_left(settings: Settings, tenant: Tenant
 
 @pytest.fixture
 def lent(settings: Settings) -> Lent:
-    return lend(settings)
+    return lend_database(settings)
 
 
 def test_it_is_handed_back_by_its_url_or_by_its_name(
     settings: Settings, tenant: Tenant, lent: Lent
 ) -> None:
-    another = lend(settings)
-    assert drop(settings, lent.url)
-    assert drop(settings, another.name)
+    another = lend_database(settings)
+    assert drop_database(settings, lent.url)
+    assert drop_database(settings, another.name)
     assert tenant.databases() == []
-    assert not drop(settings, another.name)
+    assert not drop_database(settings, another.name)
 
 
 @pytest.mark.parametrize(
@@ -137,13 +137,13 @@ def test_it_is_handed_back_by_its_url_or_by_its_name(
 def test_nothing_else_is_dropped(settings: Settings, tenant: Tenant, database: str) -> None:
     mine = tenant.made(f"headwater_test_{tenant.role}")
     with pytest.raises(UnsafeTarget, match="no test database of Headwater; nothing was dropped"):
-        drop(settings, database.replace("MINE", mine))
+        drop_database(settings, database.replace("MINE", mine))
     assert tenant.databases() == [mine]
 
 
 def test_a_url_that_is_none_is_not_quoted(settings: Settings) -> None:
     with pytest.raises(SettingsError) as caught:
-        drop(settings, "postgresql://me:canary@[/app")
+        drop_database(settings, "postgresql://me:canary@[/app")
     assert "canary" not in f"{caught.value.message}{caught.value.detail}"
 
 
@@ -151,15 +151,15 @@ def test_what_belongs_to_another_role_is_not_dropped(settings: Settings, tenant:
     with tenant_on(tenant.admin) as other:
         theirs = other.made(named(this_process()))
         with pytest.raises(UnsafeTarget, match="belongs to another role"):
-            drop(settings, theirs)
+            drop_database(settings, theirs)
         assert other.databases() == [theirs]
 
 
 def test_a_kept_database_is_found_by_its_name_alone(settings: Settings, lent: Lent) -> None:
-    assert tables(find(settings, lent.name)) == ["a", "b"]
+    assert tables(find_database(settings, lent.name)) == ["a", "b"]
     for name in ("postgres", "", lent.url, "headwater_test_mine"):
         with pytest.raises(TargetError, match="no test database"):
-            find(settings, name)
+            find_database(settings, name)
 
 
 # --- the tasks --------------------------------------------------------------------------------

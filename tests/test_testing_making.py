@@ -32,8 +32,8 @@ from headwater.postgres.databases import drop_database
 from headwater.postgres.makers import name_with_maker
 from headwater.testing import making
 from headwater.testing.databases import PREFIX, Database, note_of_keeping, note_of_lending, notes_in
-from headwater.testing.making import NOTHING, Contents, Workshop
-from headwater.testing.project import Project, project_with
+from headwater.testing.making import Cloner
+from headwater.testing.project import NOTHING, Contents, Project, project_with
 from tests.clusters import cluster
 from tests.support import query, until, value, write_files
 from tests.tenants import Tenant, project_in, tenant_on
@@ -53,7 +53,7 @@ def tenant(server: Target) -> Generator[Tenant]:
 
 @dataclass(slots=True)
 class Bench:
-    """Workshops of a project, with what they say; all is dropped afterwards."""
+    """Cloners of a project, with what they say; all is dropped afterwards."""
 
     tenant: Tenant
     project: Project
@@ -68,10 +68,10 @@ class Bench:
     def builds(self) -> int:
         return sum(sentence.startswith("building the tests' template") for sentence in self.said)
 
-    def workshop(self, server: Target | None = None) -> Workshop:
+    def workshop(self, server: Target | None = None) -> Cloner:
         """Give a workshop as another process would have it: with connections of its own."""
         return self.stack.enter_context(
-            Workshop(server or self.tenant.server, self.project, notify=self.hear)
+            Cloner(server or self.tenant.server, self.project, notify=self.hear)
         )
 
     def hear(self, event: Event) -> None:
@@ -127,7 +127,7 @@ def test_many_that_start_at_once_build_one_template(bench: BenchOf) -> None:
     here = bench({"0001_a.sql": f"select pg_sleep(0.3); {BUILT}"})
     barrier = threading.Barrier(5)
 
-    def run(workshop: Workshop) -> Database:
+    def run(workshop: Cloner) -> Database:
         with workshop.connection():
             barrier.wait()
         return workshop.make(here.everything)
@@ -388,7 +388,7 @@ def test_who_waits_too_long_is_told_who_holds_the_lock(
 def test_who_has_given_up_waits_no_longer(bench: BenchOf) -> None:
     here = bench({"0001_a.sql": BUILT})
     other, given_up = here.workshop(), threading.Event()
-    late = Workshop(here.tenant.server, here.project, notify=here.hear, given_up=given_up)
+    late = Cloner(here.tenant.server, here.project, notify=here.hear, given_up=given_up)
     with (
         late,
         ThreadPoolExecutor(1) as pool,
@@ -445,11 +445,11 @@ def test_files_are_copied_where_nothing_is_flushed_and_elsewhere_the_server_choo
     wanted = Contents(versions=project.versions)
     with cluster({"log_statement": "ddl"}) as place:
         asked = place.target()
-        with Workshop(asked, project) as workshop:
+        with Cloner(asked, project) as workshop:
             workshop.make(wanted)
         place.sql("alter system set fsync = on", "select pg_reload_conf()")
         until(lambda: value(asked, "show fsync") == "on")
-        with Workshop(asked, project) as workshop:
+        with Cloner(asked, project) as workshop:
             workshop.make(wanted)
         log = (place.folder / "server.log").read_text()
     clones = [line for line in log.splitlines() if 'CREATE DATABASE "headwater_test_' in line]

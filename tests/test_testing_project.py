@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,10 +73,10 @@ def test_a_folder_that_is_not_there_is_told_with_its_path(tmp_path: Path) -> Non
 
 def test_a_version_is_the_last_that_is_there_or_the_first_that_is_missing(tmp_path: Path) -> None:
     project = project_in(tmp_path, FILES)
-    assert project.versions_to("0002_b") == ("0001_a", "0002_b")
-    assert project.versions_to("0002_b", before=True) == ("0001_a",)
-    assert project.versions_to("0001_a", before=True) == ()
-    assert project.versions_to("20260101_c") == project.versions
+    assert project.contents(at="0002_b").versions == ("0001_a", "0002_b")
+    assert project.contents(at="0002_b", before=True).versions == ("0001_a",)
+    assert project.contents(at="0001_a", before=True).versions == ()
+    assert project.contents(at="20260101_c") == project.contents()
 
 
 @pytest.mark.parametrize("version", ["", "0002", "0002_b.sql", "0003_c"])
@@ -83,5 +84,22 @@ def test_a_version_without_a_file_is_refused_with_those_that_have_one(
     tmp_path: Path, version: str
 ) -> None:
     with pytest.raises(SettingsError, match="there is no migration") as caught:
-        project_in(tmp_path, FILES).versions_to(version)
+        project_in(tmp_path, FILES).contents(at=version)
     assert "20260101_c" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        {"before": True},
+        {"empty": True, "seeded": True},
+        {"empty": True, "at": "0001_a"},
+        {"empty": True, "before": True},
+    ],
+    ids=str,
+)
+def test_wishes_that_contradict_each_other_are_refused(
+    tmp_path: Path, wishes: dict[str, Any]
+) -> None:
+    with pytest.raises(SettingsError):
+        project_in(tmp_path, FILES).contents(**wishes)

@@ -15,8 +15,8 @@ import pytest
 from headwater.errors import MigrationFailed, TargetError
 from headwater.model import Target
 from headwater.testing.databases import Database, note_of_keeping, notes_in
-from headwater.testing.making import NOTHING, Contents, Workshop
-from headwater.testing.project import Project
+from headwater.testing.making import Cloner
+from headwater.testing.project import NOTHING, Contents, Project
 from headwater.testing.supply import AHEAD, Supply
 from tests.support import query, until, value
 from tests.tenants import Tenant, project_in, tenant_on
@@ -151,13 +151,13 @@ def test_what_is_kept_stays_with_a_line_that_says_so(supply: SupplyOf, tenant: T
 def test_who_asks_while_one_is_made_waits_for_that_one(
     supply: SupplyOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make, made = Workshop.make, list[str]()
+    make, made = Cloner.make, list[str]()
 
-    def note(self: Workshop, contents: Contents) -> Database:
+    def note(self: Cloner, contents: Contents) -> Database:
         made.append(threading.current_thread().name)
         return make(self, contents)
 
-    monkeypatch.setattr(Workshop, "make", note)
+    monkeypatch.setattr(Cloner, "make", note)
     some = supply()
     some.expect(everything(some), 1)
     until(lambda: made, "the making")
@@ -208,16 +208,16 @@ def test_a_failure_that_passes_does_not_end_the_making_ahead(
     supply: SupplyOf, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server has no room for the threads' first database, say."""
-    made, failed = Workshop.make, threading.Event()
+    made, failed = Cloner.make, threading.Event()
 
-    def fail_once_in_threads(self: Workshop, contents: Contents) -> object:
+    def fail_once_in_threads(self: Cloner, contents: Contents) -> object:
         if threading.current_thread() is not threading.main_thread() and not failed.is_set():
             failed.set()
             raise TargetError("no room")
         return made(self, contents)
 
     monkeypatch.setattr("headwater.testing.supply._THREADS", 1)
-    monkeypatch.setattr(Workshop, "make", fail_once_in_threads)
+    monkeypatch.setattr(Cloner, "make", fail_once_in_threads)
     some = supply()
     some.expect(everything(some), 100)
     until(failed.is_set, "the failure")
@@ -242,12 +242,12 @@ def test_the_end_does_not_wait_for_another_run_that_builds(
 ) -> None:
     some = supply(project_in(tmp_path, {"0001_a.sql": "create schema app;"}))
     with (
-        Workshop(tenant.server, some.project) as other,
+        Cloner(tenant.server, some.project) as other,
         other.connection() as connection,
         other._only_here(connection, everything(some)),
     ):
         heard = threading.Event()
-        some.workshop.notify = lambda _: heard.set()
+        some.cloner.notify = lambda _: heard.set()
         some.expect(everything(some), 10)
         until(heard.is_set, "the waiting")
         ending = threading.Thread(target=some.close, daemon=True)
@@ -259,7 +259,7 @@ def test_the_end_does_not_wait_for_another_run_that_builds(
 def test_a_forked_child_leaves_all_to_its_parent(supply: SupplyOf, tenant: Tenant) -> None:
     some = supply(ahead=0)
     one = some.take(everything(some))
-    with some.workshop.connection() as connection:
+    with some.cloner.connection() as connection:
         pid = connection.info.backend_pid
     with ThreadPoolExecutor(1) as pool:
         # A thread is in the middle of something; in the child there is no such thread.
@@ -269,7 +269,7 @@ def test_a_forked_child_leaves_all_to_its_parent(supply: SupplyOf, tenant: Tenan
             with suppress(BaseException):
                 some.give_back(one)
                 some.close()
-                some.workshop.close()
+                some.cloner.close()
             os._exit(0)
         pool.submit(some._changed.release).result()
     try:
@@ -278,6 +278,46 @@ def test_a_forked_child_leaves_all_to_its_parent(supply: SupplyOf, tenant: Tenan
         os.kill(child, signal.SIGKILL)
         raise
     assert tenant.databases() == [one.name]
-    with some.workshop.connection() as connection:
+    with some.cloner.connection() as connection:
         assert connection.execute("select pg_backend_pid()").fetchone() == (pid,)
     some.give_back(one)
+
+
+# --- connections ------------------------------------------------------------------------------
+
+
+def sessions_in(tenant: Tenant, database: Database) -> int:
+    query_ = f"select count(*) from pg_stat_activity where datname = '{database.name}'"
+    return int(value(tenant.admin, query_))
+
+
+def connected_ahead(supply: SupplyOf, tenant: Tenant) -> tuple[Supply, Database]:
+    """Give a supply that opens connections ahead, and a database to which one is open."""
+    some = supply()
+    some.connects = True
+    some.expect(everything(some), 100)
+    until(lambda: len(some._connections) == AHEAD, "the making ahead")
+    taken = some.take(everything(some))
+    assert sessions_in(tenant, taken) == 1
+    return some, taken
+
+
+def test_a_connection_that_was_opened_ahead_is_the_one_that_is_given(
+    supply: SupplyOf, tenant: Tenant
+) -> None:
+    some, taken = connected_ahead(supply, tenant)
+    with some.connection(taken) as connection:
+        assert connection.autocommit
+        assert sessions_in(tenant, taken) == 1
+    with some.connection(taken) as another:
+        assert another is not connection
+    some.give_back(taken)
+
+
+def test_who_wants_to_be_alone_in_a_database_is(supply: SupplyOf, tenant: Tenant) -> None:
+    some, taken = connected_ahead(supply, tenant)
+    some.leave(taken)
+    until(lambda: sessions_in(tenant, taken) == 0, "the end of the session")
+    with some.connection(taken) as connection:
+        connection.execute("select 1")
+    some.give_back(taken)

@@ -15,10 +15,9 @@ import pytest
 
 from headwater.model import Target
 from headwater.postgres.makers import Maker, this_process
-from headwater.settings import Settings
+from headwater.settings import DatabaseChoice, Settings
 from headwater.testing.databases import note_of_lending
-from headwater.testing.sweeping import Swept, sweep
-from headwater.testing.use import sweep_server
+from headwater.testing.sweeping import Swept, sweep, sweep_server
 from tests.support import query, session, until
 from tests.tenants import Tenant, ended_process, named, tenant_on
 
@@ -52,7 +51,8 @@ def swept_by_the_next_run(tenant: Tenant) -> set[str]:
 def swept_by_hand(tenant: Tenant, tmp_path: Path) -> Swept:
     """Sweep as `invoke db.sweep` does; what it says that it has dropped is gone, and no more."""
     before = set(tenant.databases(""))
-    swept = sweep(tenant.server, Settings(root=tmp_path, migrations=tmp_path / "migrations"))
+    server = DatabaseChoice(source="TEST_DATABASE_URL", url=tenant.url)
+    swept = sweep(Settings(root=tmp_path, migrations=tmp_path / "migrations", test=server))
     assert before - set(tenant.databases("")) == set(swept.dropped)
     return swept
 

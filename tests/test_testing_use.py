@@ -19,7 +19,7 @@ from headwater.model import Target
 from headwater.settings import load_settings
 from headwater.testing import database, use
 from headwater.testing.databases import notes_in
-from headwater.testing.use import server_for_tests
+from headwater.testing.servers import server_for_tests
 from tests.projects import ROOT
 from tests.support import query, tables
 from tests.tenants import Tenant, project_in, tenant_on

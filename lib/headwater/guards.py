@@ -1162,7 +1162,7 @@ _TESTING = (
     Guard(
         name="the tests' server is never that of DATABASE_URL",
         against="tests run where the application's data are",
-        module="testing/use.py",
+        module="testing/servers.py",
         text="    if settings.test:\n        return target_of(settings.test)",
         without="    if settings.database:\n        return target_of(settings.database)",
         test="test_testing_use.py::test_the_private_server_is_used_unless_another_one_is_named",

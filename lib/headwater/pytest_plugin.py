@@ -34,7 +34,7 @@ import pytest
 if TYPE_CHECKING:
     from headwater.postgres.connect import Connection
     from headwater.testing.databases import Database
-    from headwater.testing.making import Contents
+    from headwater.testing.project import Contents
     from headwater.testing.supply import Supply
 
 KEEP = ("failed", "never", "always")
@@ -86,6 +86,8 @@ class _Run:
     """Why there is no supply: every test is told at once."""
     expected: Counter[bool] = field(default_factory=Counter)
     """How many tests will ask for a database of their own, with the seeds and without."""
+    connecting: int = 0
+    """How many of them will ask for a connection to it."""
     kept: int = 0
     shared: dict[Contents, _Lease] = field(default_factory=dict)
     """The databases of tests whose transactions are rolled back."""
@@ -120,10 +122,12 @@ def _workers(config: pytest.Config) -> int:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the tests that will ask for a database of their own."""
-    expected = session.config.stash[_run].expected
+    run = session.config.stash[_run]
     for item in session.items:
-        if "database" in getattr(item, "fixturenames", ()):
-            expected[_is_seeded(item)] += 1
+        names = getattr(item, "fixturenames", ())
+        if "database" in names:
+            run.expected[_is_seeded(item)] += 1
+            run.connecting += "connection" in names
 
 
 def _is_seeded(node: pytest.Item | pytest.Collector) -> bool:
@@ -171,27 +175,24 @@ def _open_supply(config: pytest.Config) -> Supply:
 
 
 def _expect(run: _Run, supply: Supply) -> None:
-    from headwater.testing.use import contents
-
+    supply.connects = 2 * run.connecting > run.expected.total()
     for seeded, count in run.expected.items():
         # Each worker of xdist collects all tests, and runs its share.
         share = -(-count // _workers(run.config))
         if share > 1:
-            supply.expect(contents(supply.project, seeded=seeded), share)
+            supply.expect(supply.project.contents(seeded=seeded), share)
 
 
 @contextmanager
 def _leased(request: pytest.FixtureRequest, **wanted: Any) -> Generator[_Lease]:
     """Take a database for the test, module or session that asks; give it back afterwards.
 
-    `wanted` is what `headwater.testing.use.contents` wants to know.
+    `wanted` is what `Project.contents` wants to know.
     """
-    from headwater.testing.use import contents
-
     wanted.setdefault("seeded", _is_seeded(request.node))
     with _errors_as_text():
         supply = _supply_of(request.config)
-        taken = supply.take(contents(supply.project, **wanted))
+        taken = supply.take(supply.project.contents(**wanted))
         lease = _Lease(taken, request.fixturename or "")
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
@@ -297,8 +298,8 @@ def _keep(run: _Run, lease: _Lease, why: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_supply(request: pytest.FixtureRequest) -> Supply:
-    """What gives databases, for fixtures of one's own: `with database_supply.fresh(…) as db`."""
+def _database_supply(request: pytest.FixtureRequest) -> Supply:
+    """What gives databases to the tests of Headwater itself."""
     with _errors_as_text():
         return _supply_of(request.config)
 
@@ -307,13 +308,15 @@ def database_supply(request: pytest.FixtureRequest) -> Supply:
 def database(request: pytest.FixtureRequest) -> Generator[Database]:
     """A fresh database, migrated to the end, for this test alone."""
     with _leased(request) as lease:
+        if "connection" not in request.fixturenames:
+            _supply_of(request.config).leave(lease.database)
         yield lease.database
 
 
 @pytest.fixture
-def connection(database: Database) -> Generator[Connection]:
+def connection(request: pytest.FixtureRequest, database: Database) -> Generator[Connection]:
     """A psycopg connection to the test's own database, in autocommit."""
-    with database.connect() as connection:
+    with _supply_of(request.config).connection(database) as connection:
         yield connection
 
 
@@ -326,7 +329,7 @@ def database_url(database: Database) -> str:
 @pytest.fixture
 def empty_database(request: pytest.FixtureRequest) -> Generator[Database]:
     """A fresh database without anything, for this test alone."""
-    with _leased(request, empty=True) as lease:
+    with _leased(request, empty=True, seeded=False) as lease:
         yield lease.database
 
 
@@ -417,9 +420,7 @@ def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connecti
 
 
 def _shared(run: _Run, supply: Supply, *, seeded: bool) -> _Lease:
-    from headwater.testing.use import contents
-
-    wanted = contents(supply.project, seeded=seeded)
+    wanted = supply.project.contents(seeded=seeded)
     if wanted not in run.shared:
         run.shared[wanted] = _Lease(supply.take(wanted), "rolled_back_connection")
     return run.shared[wanted]

@@ -10,16 +10,17 @@ from psycopg import ProgrammingError, conninfo
 
 from headwater.errors import SettingsError, TargetError, UnsafeTarget
 from headwater.model import Notify, Target, ignore
+from headwater.postgres import databases
 from headwater.postgres.connect import connect, pin_for_bookkeeping, with_database
-from headwater.postgres.databases import drop_database, wait_until_empty
 from headwater.postgres.makers import Maker, maker_of_name, process_here
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
 from headwater.settings_forms import milliseconds
 from headwater.testing.databases import PREFIX, note_of_lending
-from headwater.testing.making import Workshop
+from headwater.testing.making import Cloner
 from headwater.testing.project import read_project
-from headwater.testing.use import contents, server_for_tests, sweep_server
+from headwater.testing.servers import server_for_tests
+from headwater.testing.sweeping import sweep_server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,30 +32,31 @@ class Lent:
     until: datetime
 
 
-def lend(  # noqa: PLR0913 - each a flag of db.test-url
+def lend_database(  # noqa: PLR0913 - each a flag of db.test-url
     settings: Settings,
     *,
-    at: str = "",
+    at: str | None = None,
     seeded: bool = False,
     lasting: str = "4h",
     pid: str = "",
     notify: Notify = ignore,
 ) -> Lent:
-    """Make a database for a suite in another language, which `drop` takes back.
+    """Make a database for a suite in another language, which `drop_database` takes back.
 
     `at` is the last version that it has (default: all); `seeded` runs the seeds; `lasting` is a
     duration such as `30min`; `pid` the number of the process that has it. What nobody hands back
-    is swept when the time is over, or that process has ended. Raises SettingsError for a version, a
-    duration or a process that is
-    none; the errors of a migration; TargetError.
+    is swept when the time is over, or that process has ended.
+
+    Raises SettingsError for a version, a duration or a process that is none; the errors of a
+    migration; TargetError.
     """
     until, borrower = _end_of(lasting), _borrower(pid)
     project = read_project(settings.root)
     server = server_for_tests(settings, notify)
     sweep_server(server)
-    with Workshop(server, project, notify=notify) as workshop:
-        made = workshop.make(
-            contents(project, at=at, seeded=seeded), note=note_of_lending(until, borrower)
+    with Cloner(server, project, notify=notify) as cloner:
+        made = cloner.make(
+            project.contents(at=at, seeded=seeded), note=note_of_lending(until, borrower)
         )
     return Lent(name=made.name, url=made.url, until=until)
 
@@ -80,7 +82,7 @@ def _borrower(pid: str) -> Maker | None:
     return found
 
 
-def drop(settings: Settings, database: str, notify: Notify = ignore) -> bool:
+def drop_database(settings: Settings, database: str, notify: Notify = ignore) -> bool:
     """Drop a test database, named by its name or URL; say whether it was there.
 
     Raises UnsafeTarget for any database that Headwater did not make for a test.
@@ -103,9 +105,12 @@ def drop(settings: Settings, database: str, notify: Notify = ignore) -> bool:
         if there is None:
             return False
         if not there[0]:
-            raise UnsafeTarget(f"{name} belongs to another role; nothing was dropped")
-        wait_until_empty(connection, name)
-        drop_database(connection, name)
+            raise UnsafeTarget(
+                f"{name} belongs to another role; nothing was dropped",
+                hint="its owner drops it: name that role in TEST_DATABASE_URL",
+            )
+        databases.wait_until_empty(connection, name)
+        databases.drop_database(connection, name)
     return True
 
 
@@ -116,10 +121,13 @@ def _name_in(database: str) -> str:
     try:
         return str(conninfo.conninfo_to_dict(database).get("dbname") or "")
     except ProgrammingError:
-        raise SettingsError("this is no URL of a database; nothing was dropped") from None
+        raise SettingsError(
+            "this is no URL of a database; nothing was dropped",
+            hint="give the URL or the name that invoke db.test-url has printed",
+        ) from None
 
 
-def find(settings: Settings, name: str, notify: Notify = ignore) -> Target:
+def find_database(settings: Settings, name: str, notify: Notify = ignore) -> Target:
     """Give a test database by its name, for psql. Raises TargetError when it is none."""
     if maker_of_name(name, PREFIX) is None:
         raise TargetError(

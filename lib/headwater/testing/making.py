@@ -15,7 +15,6 @@ import time
 import weakref
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from typing import Self
 
 import psycopg
@@ -58,7 +57,7 @@ from headwater.postgres.templates import (
 )
 from headwater.postgres.translate import translated
 from headwater.testing.databases import PREFIX, Database, note_of_making
-from headwater.testing.project import Project
+from headwater.testing.project import NOTHING, Contents, Project
 
 APPLICATION = "headwater test "
 """What the sessions call themselves that make the databases of a run; its maker follows."""
@@ -67,18 +66,7 @@ _PAUSE_S = 0.02
 _LONGEST_BUILD_S = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contents:
-    """What a test database holds: nothing, or what these migrations build, and the seeds."""
-
-    versions: tuple[str, ...] = ()
-    seeded: bool = False
-
-
-NOTHING = Contents()
-
-
-class Workshop:
+class Cloner:
     """Makes and drops test databases over one connection; threads take turns."""
 
     def __init__(
@@ -103,7 +91,7 @@ class Workshop:
         self._templates = dict[Contents, str]()
         self._failures = dict[Contents, HeadwaterError]()
         self._strategy: tuple[sql.Composable, ...] = ()
-        _workshops.add(self)
+        _cloners.add(self)
 
     def __enter__(self) -> Self:
         """Give itself."""
@@ -228,7 +216,10 @@ class Workshop:
         return [m for m in self.project.folder.migrations if m.version in contents.versions]
 
     def _keys(self, connection: Connection, contents: Contents) -> tuple[str, ...]:
-        """Give the key of each prefix of the files; the seeds, when they are wanted, come last."""
+        """Give the key of each prefix of the files; the seeds, when they are wanted, come last.
+
+        Not those of `verify`, which has proved of its templates that down files undo them.
+        """
         code = key_of("test databases")
         chosen = self._files(contents)
         keys = keys_of(connection, self.project.settings, chosen, (), code=code)
@@ -255,12 +246,14 @@ class Workshop:
         with scratch_database(self.server, connection=connection, template=template) as scratch:
             self._fill(scratch, contents, there=there)
             with connect(scratch, purpose="test"):
-                # A first session writes down what every one reads when it begins; that is cloned.
+                # The first session writes the server's cache of the catalogue (pg_internal.init):
+                # clones have it.
                 pass
             keys = self._keys(connection, contents)
             if make_template(connection, scratch.database, keys[-1], self._name):
                 return name_of_template(keys[-1])
-        # Whose lock is another database's may have been faster, on the same server.
+        # A run that locked in another database of this server does not see our lock, and may have
+        # been first.
         was_faster = longest(connection, keys, self._name) == len(keys)
         return name_of_template(keys[-1]) if was_faster else ""
 
@@ -309,13 +302,13 @@ class Workshop:
             apply_seeds(target, self.project.seeds, settings)
 
 
-_workshops = weakref.WeakSet[Workshop]()
+_cloners = weakref.WeakSet[Cloner]()
 
 
 def _disown_all() -> None:
     """In a forked child: its end would say goodbye to the server over the parent's connections."""
-    for workshop in list(_workshops):
-        workshop.disown()
+    for cloner in list(_cloners):
+        cloner.disown()
 
 
 os.register_at_fork(after_in_child=_disown_all)

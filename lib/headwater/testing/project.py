@@ -14,6 +14,17 @@ from headwater.settings import Settings, load_settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """What a test database holds: nothing, or what these migrations build, and the seeds."""
+
+    versions: tuple[str, ...] = ()
+    seeded: bool = False
+
+
+NOTHING = Contents()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
     """A folder of migrations with its settings, and the seeds beside it."""
 
@@ -27,11 +38,29 @@ class Project:
         """Give every version, in the order of names."""
         return tuple(migration.version for migration in self.folder.migrations)
 
-    def versions_to(self, version: str, *, before: bool = False) -> tuple[str, ...]:
-        """Give the versions up to one, which is the last of them, or the first that is missing.
+    def contents(
+        self,
+        *,
+        at: str | None = None,
+        before: bool = False,
+        seeded: bool = False,
+        empty: bool = False,
+    ) -> Contents:
+        """Say what a test database is to hold: everything, what a version builds, or nothing.
 
-        Raises SettingsError for a version that has no file.
+        `at` is the last version, with `before` the first that is missing. Raises SettingsError for
+        a version that has no file, and for wishes that contradict each other.
         """
+        if empty and (at is not None or before or seeded):
+            raise SettingsError("an empty database has no version, and no seeds")
+        if before and at is None:
+            raise SettingsError("before which version? give at=, too")
+        if empty:
+            return NOTHING
+        versions = self.versions if at is None else self._versions_to(at, before=before)
+        return Contents(versions=versions, seeded=seeded)
+
+    def _versions_to(self, version: str, *, before: bool) -> tuple[str, ...]:
         if version not in self.versions:
             raise SettingsError(
                 f"there is no migration {version!r}",

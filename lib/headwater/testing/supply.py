@@ -14,9 +14,10 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 from headwater.model import Notify, Target, ignore
+from headwater.postgres.connect import Connection
 from headwater.testing.databases import Database
-from headwater.testing.making import Contents, Workshop
-from headwater.testing.project import Project
+from headwater.testing.making import Cloner
+from headwater.testing.project import Contents, Project
 
 # How many are kept ready of what tests ask for, how many threads make them, and how many that came
 # back may wait until dropping comes first (10 MB each, for a schema of some forty tables).
@@ -32,7 +33,9 @@ class Supply:
         self, server: Target, project: Project, *, ahead: int = AHEAD, notify: Notify = ignore
     ) -> None:
         """Remember where; nothing is connected or made yet. `ahead` = 0: nothing is made ahead."""
-        self.workshop = Workshop(server, project, notify=notify)
+        self.cloner = Cloner(server, project, notify=notify)
+        self.connects = False
+        """Whether a connection to what is made ahead is opened ahead, too."""
         self._ahead = ahead
         self._changed = threading.Condition()
         self._ready = defaultdict[Contents, deque[Database]](deque)
@@ -40,6 +43,7 @@ class Supply:
         self._still_wanted = Counter[Contents]()
         self._expected = set[Contents]()
         self._failing = set[Contents]()
+        self._connections = dict[str, Connection]()
         self._returned = deque[str]()
         self._threads = list[threading.Thread]()
         self._closed = threading.Event()
@@ -48,7 +52,7 @@ class Supply:
     @property
     def project(self) -> Project:
         """Give the project whose databases these are."""
-        return self.workshop.project
+        return self.cloner.project
 
     @property
     def _is_inherited(self) -> bool:
@@ -65,7 +69,7 @@ class Supply:
     def take(self, contents: Contents) -> Database:
         """Give a database that nobody else has; wait for it, or make it here, when none is ready.
 
-        Raises what Workshop.make raises.
+        Raises what Cloner.make raises.
         """
         with self._changed:
             self._count(contents)
@@ -74,7 +78,7 @@ class Supply:
                 self._changed.wait()
             if self._ready[contents]:
                 return self._ready[contents].popleft()
-        made = self.workshop.make(contents)
+        made = self.cloner.make(contents)
         with self._changed:
             self._failing.discard(contents)
             self._changed.notify_all()
@@ -89,6 +93,15 @@ class Supply:
             if self._still_wanted[contents] > 1:
                 self._begin()
 
+    def connection(self, database: Database) -> Connection:
+        """Give a connection to a database that was taken: the one that was opened ahead, if any."""
+        return self._connections.pop(database.name, None) or database.connect()
+
+    def leave(self, database: Database) -> None:
+        """Close the connection that was opened ahead, if any: who takes this wants to be alone."""
+        if connection := self._connections.pop(database.name, None):
+            connection.close()
+
     def give_back(self, database: Database) -> None:
         """Take a database back, to be dropped soon; with whatever session is left in it.
 
@@ -96,12 +109,13 @@ class Supply:
         """
         if self._is_inherited:
             return
+        self.leave(database)
         with self._changed:
             if self._threads and not self._closed.is_set():
                 self._returned.append(database.name)
                 self._changed.notify_all()
                 return
-        self._drop(self.workshop, database.name)
+        self._drop(self.cloner, database.name)
 
     @contextmanager
     def fresh(self, contents: Contents) -> Generator[Database]:
@@ -114,7 +128,7 @@ class Supply:
 
     def keep(self, database: Database, note: str) -> None:
         """Leave a database where it is, with one more line in its comment."""
-        self.workshop.add_note(database.name, note)
+        self.cloner.add_note(database.name, note)
 
     def close(self) -> None:
         """Drop what was made ahead and what came back, and close the connections."""
@@ -123,13 +137,15 @@ class Supply:
         with self._changed:
             self._closed.set()
             for databases in self._ready.values():
-                self._returned.extend(database.name for database in databases)
+                for database in databases:
+                    self.leave(database)
+                    self._returned.append(database.name)
                 databases.clear()
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
-        self.workshop.close()
+        self.cloner.close()
 
     # --- threads ------------------------------------------------------------------------------
 
@@ -146,25 +162,25 @@ class Supply:
 
     def _work(self) -> None:
         """Make and drop, until the supply is closed and nothing is left to drop."""
-        with Workshop(
-            self.workshop.server,
+        with Cloner(
+            self.cloner.server,
             self.project,
-            notify=self.workshop.notify,
+            notify=self.cloner.notify,
             given_up=self._closed,
         ) as mine:
             while job := self._next_job(mine):
                 job()
 
-    def _next_job(self, workshop: Workshop) -> Callable[[], None] | None:
+    def _next_job(self, cloner: Cloner) -> Callable[[], None] | None:
         with self._changed:
             while True:
                 lacking = None if self._closed.is_set() else self._lacking()
                 if self._returned and (lacking is None or len(self._returned) > _BACKLOG):
                     name = self._returned.popleft()
-                    return lambda: self._drop(workshop, name)
+                    return lambda: self._drop(cloner, name)
                 if lacking is not None:
                     self._making[lacking] += 1
-                    return lambda: self._make(workshop, lacking)
+                    return lambda: self._make(cloner, lacking)
                 if self._closed.is_set():
                     return None
                 self._changed.wait()
@@ -179,24 +195,27 @@ class Supply:
                 return contents
         return None
 
-    def _make(self, workshop: Workshop, contents: Contents) -> None:
+    def _make(self, cloner: Cloner, contents: Contents) -> None:
         made = None
         try:
             # Whoever takes the next one makes it, and is told what is wrong; until one is made so,
             # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
-                made = workshop.make(contents)
+                made = cloner.make(contents)
+                if self.connects and not self._closed.is_set():
+                    self._connections[made.name] = made.connect()
         finally:
             with self._changed:
                 self._making[contents] -= 1
                 if made is None:
                     self._failing.add(contents)
                 elif self._closed.is_set():
+                    self.leave(made)
                     self._returned.append(made.name)
                 else:
                     self._ready[contents].append(made)
                 self._changed.notify_all()
 
-    def _drop(self, workshop: Workshop, name: str) -> None:
+    def _drop(self, cloner: Cloner, name: str) -> None:
         with suppress(Exception):
-            workshop.drop(name)
+            cloner.drop(name)

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from headwater.errors import LockBusy, TargetError, Unreachable
-from headwater.model import Target, plural
+from headwater.model import Notify, Target, ignore, plural
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
 from headwater.postgres.databases import SCRATCH_PREFIX, drop_database, wait_until_empty
 from headwater.postgres.makers import Maker, maker_in, maker_of_name
@@ -27,6 +27,7 @@ from headwater.postgres.translate import translated
 from headwater.settings import Settings
 from headwater.testing.databases import PREFIX, Notes, notes_in
 from headwater.testing.making import APPLICATION
+from headwater.testing.servers import server_for_tests
 
 # How long evidence stays when nobody sweeps.
 _EVIDENCE = timedelta(days=1)
@@ -56,13 +57,14 @@ class Swept:
         return "; ".join(sentences)
 
 
-def sweep(server: Target, settings: Settings) -> Swept:
-    """Drop what ended runs left on a server, evidence included.
+def sweep(settings: Settings, notify: Notify = ignore) -> Swept:
+    """Drop what ended runs left on the server of the tests, evidence included.
 
     In order: end the sessions of killed runs that are still making a database; drop their test
     databases; drop their scratch databases, and templates that nobody uses any more. A kept
     database that somebody is connected to stays.
     """
+    server = server_for_tests(settings, notify)
     with connect(server, purpose="sweep") as connection:
         require_own_session(connection, server)
         with translated("sweeping"):
@@ -72,6 +74,15 @@ def sweep(server: Target, settings: Settings) -> Swept:
             scratch = _drop_scratch(connection)
             stale = sweep_templates(connection, project_of(settings))
         return replace(swept, dropped=(*swept.dropped, *scratch, *stale))
+
+
+def sweep_server(server: Target) -> None:
+    """Drop the databases that killed runs left behind; evidence of the last day stays."""
+    with connect(server, purpose="test") as connection:
+        require_own_session(connection, server)
+        with translated("looking for what killed runs left"):
+            pin_for_bookkeeping(connection)
+            sweep_databases(connection)
 
 
 # What a killed client has asked for goes on until the server notices, or has not even begun.

@@ -1,9 +1,11 @@
 """A test database without pytest: for unittest, for scripts, for a prompt.
 
-from headwater.testing import database
+In a test, or at a prompt:
 
-with database() as db, db.connect() as connection:
-connection.execute("insert into kb.orgs (name) values ('ours')")
+    from headwater.testing import database
+
+    with database() as db, db.connect() as connection:
+        connection.execute("insert into kb.orgs (name) values ('ours')")
 """
 
 from __future__ import annotations
@@ -19,34 +21,16 @@ from unittest import SkipTest
 from psycopg import conninfo
 
 from headwater.errors import HeadwaterError
-from headwater.model import Notify, Target, ignore
+from headwater.model import Notify, ignore
 from headwater.postgres.connect import (
-    connect,
     parameters,
-    pin_for_bookkeeping,
-    target_of,
-    with_database,
 )
-from headwater.postgres.pooler import require_own_session
 from headwater.postgres.psql import url_of
-from headwater.postgres.target import private_target
-from headwater.postgres.translate import translated
-from headwater.settings import Settings
 from headwater.testing.databases import Database, note_of_keeping
-from headwater.testing.making import NOTHING, Contents
-from headwater.testing.project import Project, find_project, read_project
+from headwater.testing.project import find_project, read_project
+from headwater.testing.servers import server_for_tests
 from headwater.testing.supply import AHEAD, Supply
-from headwater.testing.sweeping import sweep_databases
-
-
-def server_for_tests(settings: Settings, notify: Notify = ignore) -> Target:
-    """Give the server of the tests' databases: TEST_DATABASE_URL's, or else the private one.
-
-    Never DATABASE_URL's.
-    """
-    if settings.test:
-        return target_of(settings.test)
-    return with_database(private_target(settings, notify), "postgres", "private server")
+from headwater.testing.sweeping import sweep_server
 
 
 def open_supply(root: Path, *, ahead: int = AHEAD, notify: Notify = ignore) -> Supply:
@@ -57,37 +41,10 @@ def open_supply(root: Path, *, ahead: int = AHEAD, notify: Notify = ignore) -> S
     return Supply(server, project, ahead=ahead, notify=notify)
 
 
-def sweep_server(server: Target) -> None:
-    """Drop the databases that killed runs left behind; evidence of the last day stays."""
-    with connect(server, purpose="test") as connection:
-        require_own_session(connection, server)
-        with translated("looking for what killed runs left"):
-            pin_for_bookkeeping(connection)
-            sweep_databases(connection)
-
-
-def contents(
-    project: Project,
-    *,
-    at: str = "",
-    before: bool = False,
-    seeded: bool = False,
-    empty: bool = False,
-) -> Contents:
-    """Say what a test database is to hold: everything, what a version builds, or nothing.
-
-    With `seeded` the rows of the seeds, too. Raises SettingsError for a version that has no file.
-    """
-    if empty:
-        return NOTHING
-    versions = project.versions_to(at, before=before) if at else project.versions
-    return Contents(versions=versions, seeded=seeded)
-
-
 @contextmanager
 def database(
     *,
-    at: str = "",
+    at: str | None = None,
     before: bool = False,
     seeded: bool = False,
     empty: bool = False,
@@ -104,7 +61,7 @@ def database(
     server.
     """
     supply = _supply(Path(root) if root else find_project(Path.cwd()))
-    made = supply.take(contents(supply.project, at=at, before=before, seeded=seeded, empty=empty))
+    made = supply.take(supply.project.contents(at=at, before=before, seeded=seeded, empty=empty))
     try:
         yield made
     except BaseException as error:
