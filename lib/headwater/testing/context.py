@@ -43,6 +43,7 @@ from headwater.settings import (
     DEFAULT_APPLICATION_SETTING,
     load_settings,
 )
+from headwater.testing.noted import noted
 from headwater.testing.project import find_project
 from headwater.testing.watching_cursors import watched
 
@@ -154,19 +155,25 @@ def _require_usable(connection: Connection) -> None:
         raise TypeError(f"as_application takes a psycopg.Connection, not {connection!r}")
     status = connection.info.transaction_status
     if status is TransactionStatus.INERROR:
-        raise _told(
-            "as_application cannot begin: the transaction is aborted",
-            hint="roll back first, or catch the error inside `with connection.transaction():`",
+        raise noted(
+            TargetError(
+                "as_application cannot begin: the transaction is aborted",
+                hint="roll back first, or catch the error inside `with connection.transaction():`",
+            )
         )
     if connection.info.pipeline_status is not PipelineStatus.OFF:
-        raise _told(
-            "as_application cannot begin inside a pipeline",
-            hint="open the block first, and the pipeline in it",
+        raise noted(
+            TargetError(
+                "as_application cannot begin inside a pipeline",
+                hint="open the block first, and the pipeline in it",
+            )
         )
     if status is TransactionStatus.ACTIVE:
-        raise _told(
-            "as_application cannot begin: the connection is busy with a COPY or a stream",
-            hint="finish it before the block",
+        raise noted(
+            TargetError(
+                "as_application cannot begin: the connection is busy with a COPY or a stream",
+                hint="finish it before the block",
+            )
         )
 
 
@@ -226,18 +233,22 @@ def _require_bound(connection: Connection, role: str) -> None:
     """Refuse a role that is not there, or whose rows row security would not hide."""
     [(exists, bypasses, owned)] = _rows(connection, _FACTS, [role])
     if not exists:
-        raise _told(
-            f"role {role} does not exist",
-            hint="create it in a migration, or name the application's role: "
-            "as_application(connection, role=...)",
+        raise noted(
+            TargetError(
+                f"role {role} does not exist",
+                hint="create it in a migration, or name the application's role: "
+                "application_role in [tool.headwater], or as_application(connection, role=...)",
+            )
         )
     if bypasses or owned:
         why = "bypasses row security" if bypasses else f"owns {owned}, and so sees all of its rows"
-        raise _told(
-            f"role {role} {why}: a test under it would prove nothing",
-            hint=f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS"
-            if bypasses
-            else "let another role own the tables, or ALTER TABLE ... FORCE ROW LEVEL SECURITY",
+        raise noted(
+            TargetError(
+                f"role {role} {why}: a test under it would prove nothing",
+                hint=f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS"
+                if bypasses
+                else "let another role own the tables, or ALTER TABLE ... FORCE ROW LEVEL SECURITY",
+            )
         )
 
 
@@ -372,10 +383,11 @@ def _require_in_force(found: Mapping[str, str], block: _Block) -> None:
 
 
 def _lost(why: str) -> HeadwaterError:
-    return _told(
-        f"as_application was not in force for all of its block: {why}",
-        hint="what ran behind that had other rights; end transactions and change roles outside",
-        kind=HeadwaterError,
+    return noted(
+        HeadwaterError(
+            f"as_application was not in force for all of its block: {why}",
+            hint="what ran behind that had other rights; end transactions and change roles outside",
+        )
     )
 
 
@@ -398,9 +410,11 @@ def _exchanged(
         rows = _rows(connection, _EXCHANGE, [[*settings], [*settings.values()], local])
     except psycopg.errors.InsufficientPrivilege as error:
         user, role = connection.info.user, settings.get("role")
-        raise _told(
-            f"{user} may not act as {role}: {error.diag.message_primary}",
-            hint=f"GRANT {role} TO {user}, or connect as a superuser",
+        raise noted(
+            TargetError(
+                f"{user} may not act as {role}: {error.diag.message_primary}",
+                hint=f"GRANT {role} TO {user}, or connect as a superuser",
+            )
         ) from error
     return {name: was for name, was, _ in rows}
 
@@ -432,12 +446,6 @@ def _as_note_of(first: BaseException) -> Generator[None]:
         yield
     except psycopg.Error as error:
         first.add_note(f"as_application could not set back the role and its settings: {error}")
-
-
-def _told(message: str, *, hint: str, kind: type[HeadwaterError] = TargetError) -> HeadwaterError:
-    error = kind(message, hint=hint)
-    error.add_note(hint)  # which a traceback shows
-    return error
 
 
 # --- telling of a context that is missing ------------------------------------------------------
