@@ -440,6 +440,10 @@ def expected_keys(heading: str) -> dict[str, Key]:
     return keys
 
 
+# Every table by its name alone.
+NAMES = tuple(map(table_of, TABLES))
+
+
 def heading_of(table: str) -> str:
     """Give the heading of a table in TABLES."""
     [heading] = [heading for heading in TABLES if table_of(heading) == table]

@@ -123,3 +123,12 @@ def test_ps_says_the_same_where_there_is_no_proc() -> None:
     child.kill()
     child.wait()
     assert makers._state_by_ps(child.pid) is None
+
+
+def test_a_process_that_neither_proc_nor_ps_shows_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where /proc is mounted with hidepid=2, and the process is another user's."""
+    hidden = subprocess.CompletedProcess(["ps"], 1, stdout=b"")
+    monkeypatch.setattr(makers.subprocess, "run", lambda *_, **__: hidden)
+    assert makers._state_by_ps(os.getpid()) == 0

@@ -235,6 +235,22 @@ def test_who_does_not_ask_for_a_connection_is_alone_in_the_database(suite: Suite
     assert suite.left == []
 
 
+def test_who_closes_the_rolled_back_connection_costs_its_database(suite: Suite) -> None:
+    suite.write(
+        test_closing="""
+        def test_a(rolled_back_connection):
+            rolled_back_connection.execute("commit")
+            rolled_back_connection.execute("insert into app.people (id) values (1)")
+            rolled_back_connection.close()
+
+        def test_b(rolled_back_connection):
+            assert rolled_back_connection.execute("select count(*) from app.people").fetchone() == (0,)
+        """
+    )
+    suite.run(passed=2)
+    assert suite.left == []
+
+
 # --- seeds ------------------------------------------------------------------------------------
 
 SEEDED = """

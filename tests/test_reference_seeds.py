@@ -14,6 +14,7 @@ from headwater.model import Target
 from headwater.postgres.connect import with_database
 from headwater.postgres.seeding import apply_seeds
 from headwater.settings import Settings
+from headwater.testing.context import as_application
 from tests.conftest import ROOT
 from tests.support import value
 
@@ -58,12 +59,10 @@ def test_the_seeds_fill_the_reference_schema_and_may_run_again(
 
 def seen_by_the_application(target: Target) -> list[str]:
     """Give the documents that the application is shown: row security lets it see its own."""
-    with psycopg.connect(target.conninfo) as connection:
-        connection.execute("set local role app_rls")
-        for name, identity in (("organization", ORGANIZATION), ("project", CRANES)):
-            connection.execute(
-                "select set_config(%s, %s, true)", (f"app.current_{name}_id", identity)
-            )
+    with (
+        psycopg.connect(target.conninfo) as connection,
+        as_application(connection, organization=ORGANIZATION, project=CRANES),
+    ):
         return [
-            row[0] for row in connection.execute("select filename from kb.documents order by 1")
+            name for (name,) in connection.execute("select filename from kb.documents order by 1")
         ]

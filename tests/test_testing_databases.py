@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg import conninfo
 
+from headwater.errors import Unreachable
 from headwater.model import Target
 from headwater.postgres.makers import this_process
 from headwater.settings import Settings
@@ -155,3 +158,20 @@ def test_a_tests_name_can_write_no_line_of_its_own() -> None:
     assert note.isascii()
     assert "\0" not in note
     assert notes_in(note).lent_until is None
+
+
+def test_no_report_shows_the_password(database: Database) -> None:
+    """Of a URL pytest shows the repr; of a connection that fails, the arguments of each frame."""
+    password = str(conninfo.conninfo_to_dict(database.target.conninfo)["password"])
+    assert password in database.url
+    assert password not in repr(database.url)
+    nowhere = replace(
+        database,
+        target=replace(
+            database.target,
+            conninfo=conninfo.make_conninfo(database.target.conninfo, dbname="nowhere"),
+        ),
+    )
+    with pytest.raises(Unreachable) as caught:
+        nowhere.connect()
+    assert password not in str(caught.getrepr(style="long", showlocals=False))

@@ -141,3 +141,14 @@ def test_a_connection_that_is_closed_or_lost_has_undone_it(
             another.execute("select 1")
     assert rows(target) == []
     assert value(target, "select count(*) from pg_locks where relation = 't'::regclass") == 0
+
+
+def test_evidence_that_breaks_a_deferred_constraint_is_let_go_without_a_second_error(
+    connection: Connection, target: Target
+) -> None:
+    connection.execute("alter table t add other int references t deferrable initially deferred")
+    with undone(connection) as outcome:
+        connection.execute("insert into t values (1, 2)")
+        outcome.keep = True
+    assert rows(target) == []
+    assert is_idle(connection)

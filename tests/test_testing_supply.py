@@ -18,7 +18,7 @@ from headwater.testing.databases import Database, note_of_keeping, notes_in
 from headwater.testing.making import Cloner
 from headwater.testing.project import NOTHING, Contents, Project
 from headwater.testing.supply import AHEAD, Supply
-from tests.support import query, until, value
+from tests.support import query, until, value, write_files
 from tests.tenants import Tenant, project_in, tenant_on
 
 SupplyOf = Callable[..., Supply]
@@ -321,3 +321,55 @@ def test_who_wants_to_be_alone_in_a_database_is(supply: SupplyOf, tenant: Tenant
     with some.connection(taken) as connection:
         connection.execute("select 1")
     some.give_back(taken)
+
+
+def test_a_connection_that_has_died_meanwhile_is_opened_anew(
+    supply: SupplyOf, tenant: Tenant
+) -> None:
+    some, taken = connected_ahead(supply, tenant)
+    end = f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{taken.name}'"
+    query(tenant.admin, end)
+    until(lambda: sessions_in(tenant, taken) == 0, "the end of the session")
+    with some.connection(taken) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    some.give_back(taken)
+
+
+def test_a_forked_child_takes_databases_of_its_own_and_leaves_those_of_its_parent(
+    supply: SupplyOf, tenant: Tenant
+) -> None:
+    some, taken = connected_ahead(supply, tenant)
+    ready = {each.name for each in some._ready[everything(some)]}
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        own = some.take(everything(some))
+        for connection in list(some._connections.values()):
+            connection.close()
+        os.write(write, own.name.encode())
+        some.cloner.drop(own.name)
+        os._exit(0)
+    os.waitpid(child, 0)
+    theirs = os.read(read, 100).decode()
+    assert theirs.startswith("headwater_test_")
+    assert theirs not in ready | {taken.name}
+    with some.connection(taken) as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+    some.give_back(taken)
+
+
+def test_databases_with_seeds_are_made_ahead_once_somebody_has_made_one(
+    tenant: Tenant, tmp_path: Path
+) -> None:
+    """A seed in Python may print: not while a test runs whose output is looked at."""
+    project_in(tmp_path, {"0001_a.sql": "create schema app; create table app.t (id int);"})
+    write_files(tmp_path / "seeds", {"10_t.sql": "insert into app.t values (1)"})
+    some = Supply(tenant.server, project_in(tmp_path, {}))
+    seeded = some.project.contents(seeded=True)
+    some.expect(seeded, 10)
+    some.expect(everything(some), 10)
+    until(lambda: len(some._ready[everything(some)]) == AHEAD, "the making ahead")
+    assert not some._ready[seeded]
+    some.give_back(some.take(seeded))
+    until(lambda: len(some._ready[seeded]) == AHEAD, "the making ahead")
+    some.close()
+    assert tenant.databases() == []

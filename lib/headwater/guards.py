@@ -1179,8 +1179,8 @@ _TESTING = (
         name="a transaction that a test has ended costs it its database",
         against="the next tests see what it has committed",
         module="pytest_plugin.py",
-        text="        _end_shared(run, supply, lease)\n        pytest.fail",
-        without="        pytest.fail",
+        text="        _end_shared(run, supply, lease)\n        raise pytest.fail",
+        without="        raise pytest.fail",
         test="test_pytest_plugin.py::test_who_commits_by_a_statement_costs_its_database",
     ),
 )

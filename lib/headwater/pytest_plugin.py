@@ -23,11 +23,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -54,7 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "nobody's, or everybody's",
     )
     parser.addini("headwater_root", "the folder of tasks.py (default: rootdir, or above it)")
-    parser.addini("headwater_seeded", "every database has the rows of the seeds", type="bool")
+    parser.addini(
+        "headwater_seeded",
+        "all but database_at and empty_database have the rows of the seeds (default: on request)",
+        type="bool",
+    )
     parser.addini(
         "headwater_ahead", "how many databases are made ahead (default: 4; 0: none)", default="4"
     )
@@ -152,12 +156,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _supply_of(config: pytest.Config) -> Supply:
     """Give the supply of this process; it is opened when the first test asks."""
+    from headwater.errors import Unreachable
+
     run = config.stash[_run]
     if run.failure:
         raise run.failure.with_traceback(None)
     if run.supply is None:
         try:
             run.supply = _open_supply(config)
+        except Unreachable:
+            raise  # the server may be there when the next test asks
         except Exception as error:
             run.failure = error
             raise
@@ -193,6 +201,8 @@ def _leased(request: pytest.FixtureRequest, **wanted: Any) -> Generator[_Lease]:
     with _errors_as_text():
         supply = _supply_of(request.config)
         taken = supply.take(supply.project.contents(**wanted))
+        if request.fixturename != "database" or "connection" not in request.fixturenames:
+            supply.leave(taken)
         lease = _Lease(taken, request.fixturename or "")
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
@@ -212,7 +222,7 @@ def _errors_as_text() -> Generator[None]:
     try:
         yield
     except HeadwaterError as error:
-        pytest.fail(_text_of(error), pytrace=False)
+        raise pytest.fail.Exception(_text_of(error), pytrace=False) from None
 
 
 def _text_of(error: Any) -> str:
@@ -273,7 +283,10 @@ def _keep_for(run: _Run, item: pytest.Item, lease: _Lease) -> str:
 
     if not lease.kept_for:
         if run.kept >= run.most and run.config.getoption("headwater_keep") != "always":
-            return f"{run.kept} databases are kept already; that of this test is not"
+            return (
+                f"{run.kept} databases are kept already; that of this test is not "
+                "(--headwater-keep=always keeps all)"
+            )
         if problem := _keep(run, lease, item.nodeid):
             return problem
     return told_of(lease.database)
@@ -308,15 +321,15 @@ def _database_supply(request: pytest.FixtureRequest) -> Supply:
 def database(request: pytest.FixtureRequest) -> Generator[Database]:
     """A fresh database, migrated to the end, for this test alone."""
     with _leased(request) as lease:
-        if "connection" not in request.fixturenames:
-            _supply_of(request.config).leave(lease.database)
         yield lease.database
 
 
 @pytest.fixture
 def connection(request: pytest.FixtureRequest, database: Database) -> Generator[Connection]:
     """A psycopg connection to the test's own database, in autocommit."""
-    with _supply_of(request.config).connection(database) as connection:
+    with _errors_as_text():
+        connection = _supply_of(request.config).connection(database)
+    with connection:
         yield connection
 
 
@@ -333,7 +346,11 @@ def empty_database(request: pytest.FixtureRequest) -> Generator[Database]:
         yield lease.database
 
 
-DatabaseAt = Callable[..., "Database"]
+class DatabaseAt(Protocol):
+    """What `database_at` gives: a function that makes a database at a version."""
+
+    def __call__(self, version: str, *, before: bool = False, seeded: bool = False) -> Database:
+        """Make a database whose last version is this; with `before`, just before it."""
 
 
 @pytest.fixture
@@ -410,9 +427,13 @@ def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connecti
         with lease.database.connect() as connection, undone(connection) as outcome:
             yield connection
             outcome.keep = bool(lease.kept_for)
+            closed = connection.closed
+        if closed and not lease.kept_for:
+            # Nobody knows what it has committed before.
+            _end_shared(run, supply, lease)
     except TransactionEnded as error:
         _end_shared(run, supply, lease)
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     finally:
         held.remove(lease)
         if lease.kept_for:
@@ -423,6 +444,7 @@ def _shared(run: _Run, supply: Supply, *, seeded: bool) -> _Lease:
     wanted = supply.project.contents(seeded=seeded)
     if wanted not in run.shared:
         run.shared[wanted] = _Lease(supply.take(wanted), "rolled_back_connection")
+        supply.leave(run.shared[wanted].database)
     return run.shared[wanted]
 
 

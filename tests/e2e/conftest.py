@@ -9,23 +9,10 @@ import pytest
 
 from headwater.testing.rows import Row
 from tests.e2e.factories import Factories
-from tests.kb_facts import keys_of
 
 Connection = psycopg.Connection[Any]
 
-pytest.register_assert_rewrite("tests.e2e.contract", "tests.e2e.helpers")
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of `contract.py` over what the file of an area names."""
-    tables: tuple[str, ...] = getattr(metafunc.module, "TABLES", ())
-    if "area_table" in metafunc.fixturenames:
-        metafunc.parametrize("area_table", tables)
-    if "area_rule" in metafunc.fixturenames:
-        metafunc.parametrize("area_rule", metafunc.module.RULES, ids=str)
-    if "area_key" in metafunc.fixturenames:
-        keys = [(table, column) for table in tables for column in keys_of(table)]
-        metafunc.parametrize("area_key", keys, ids=".".join)
+pytest.register_assert_rewrite("tests.e2e.rules", "tests.e2e.helpers")
 
 
 @pytest.fixture

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -14,9 +15,12 @@ from psycopg.rows import dict_row
 from headwater.testing.context import as_application
 from headwater.testing.rows import Row
 from tests.e2e.factories import Factories
-from tests.kb_facts import PRIMARY_KEYS
+from tests.kb_facts import PRIMARY_KEYS, keys_of
 
 Connection = psycopg.Connection[Any]
+
+# No session waits for longer than that: with a lock it would be until the other one is done.
+PATIENCE = "5s"
 
 
 def working_in(connection: Connection, project: Row) -> AbstractContextManager[Connection]:
@@ -24,10 +28,28 @@ def working_in(connection: Connection, project: Row) -> AbstractContextManager[C
     return as_application(connection, organization=project.organization_id, project=project)
 
 
+@contextmanager
+def sessions_in(database: Any, project: Row, number: int = 2) -> Generator[list[Connection]]:
+    """Open sessions that are the application in a project, none of which waits long for a lock."""
+    with ExitStack() as opened:
+        found = []
+        for _ in range(number):
+            session = opened.enter_context(database.connect())
+            session.execute(sql.SQL("set lock_timeout = {}").format(PATIENCE))
+            found.append(opened.enter_context(working_in(session, project)))
+        yield found
+
+
 def one(connection: Connection, query: str, *parameters: object) -> Any:
     """Give the one value of the one row."""
     [(value,)] = connection.execute(query.encode(), parameters or None).fetchall()
     return value
+
+
+def plan_of(connection: Connection, query: str, *parameters: object) -> str:
+    """Give the plan of a query with its expressions, in which a function is seen if it stays."""
+    explained = connection.execute(f"explain verbose {query}".encode(), parameters or None)
+    return "\n".join(line for (line,) in explained)
 
 
 def count(connection: Connection, table: str, **columns: object) -> int:
@@ -116,87 +138,35 @@ def refused(
 # --- a row of any table, in a project -----------------------------------------------------------
 
 
+# Columns that name a row of the graph without a foreign key, on purpose.
+_WITHOUT_KEY = {
+    "kb.graph_relationships": ("src_id", "dst_id"),
+    "kb.merge_provenance": ("child_version_id", "parent_version_id"),
+    "kb.product_version_members": ("object_canonical_id",),
+}
+
+
 def parents_in(make: Factories, table: str, project: Row) -> dict[str, Any]:
     """Make new parents for a row of a table, all in a project, those that may be null as well."""
+    parents = {column: key.parent for column, key in keys_of(table).items()}
+    parents |= dict.fromkeys(_WITHOUT_KEY.get(table, ()), "kb.graph_objects")
+    columns = {column: parent_in(make, parent, project) for column, parent in parents.items()}
+    # Of a pack only its discovery says whose it is.
+    return columns | ({"source": "discovered"} if table == "kb.graph_template_packs" else {})
 
-    def pack() -> Row:
-        found = make.discovery_job(project=project)
-        return make.template_pack(source="discovered", discovery_job=found)
 
-    def thing() -> Row:
-        return make.graph_object(project=project)
-
-    everyone: dict[str, Any] = {
-        "core.user_profiles": dict,
-        "core.user_emails": lambda: {"user": make.user()},
-        "kb.orgs": dict,
-        "kb.projects": lambda: {"organization": project.organization_id},
-        "kb.organization_memberships": lambda: {
-            "organization": project.organization_id,
-            "user": make.user(),
-        },
-        "kb.project_memberships": lambda: {"project": project, "user": make.user()},
-        "kb.documents": lambda: {
-            "project": project,
-            "parent_document": make.document(project=project),
-        },
-        "kb.chunks": lambda: {"document": make.document(project=project)},
-        "kb.graph_objects": lambda: {"project": project, "branch": make.branch(project=project)},
-        "kb.graph_relationships": lambda: {
-            "project": project,
-            "branch": make.branch(project=project),
-            "src": thing(),
-            "dst": thing(),
-        },
-        "kb.graph_template_packs": lambda: {
-            "source": "discovered",
-            "discovery_job": make.discovery_job(project=project),
-            "superseded_by": pack(),
-        },
-        "kb.project_template_packs": lambda: {
-            "project": project,
-            "template_pack": pack(),
-            "installed_by": make.user(),
-        },
-        "kb.project_object_type_registry": lambda: {
-            "project": project,
-            "template_pack": pack(),
-            "created_by": make.user(),
-        },
-        "kb.object_extraction_jobs": lambda: {"project": project, "created_by": make.user()},
-        "kb.integrations": lambda: {"project": project, "created_by": make.user()},
-        "kb.discovery_jobs": lambda: {"project": project, "template_pack": pack()},
-        "kb.discovery_type_candidates": lambda: {"job": make.discovery_job(project=project)},
-        "kb.chat_conversations": lambda: {"project": project, "owner_user": make.user()},
-        "kb.chat_messages": lambda: {"conversation": make.conversation(project=project)},
-        "kb.mcp_tool_calls": lambda: {
-            "project": project,
-            "conversation": make.conversation(project=project),
-        },
-        "kb.clickup_sync_state": lambda: {"integration": make.integration(project=project)},
-        "kb.tags": lambda: {
-            "project": project,
-            "product_version": make.product_version(project=project),
-        },
-        "kb.notifications": lambda: {"project": project, "user": make.user()},
-        "kb.audit_log": lambda: {"user": make.user()},
-        "kb.branches": lambda: {"project": project, "parent_branch": make.branch(project=project)},
-        "kb.branch_lineage": lambda: {
-            "branch": make.branch(project=project),
-            "ancestor_branch": make.branch(project=project),
-        },
-        "kb.merge_provenance": lambda: {"child_version": thing(), "parent_version": thing()},
-        "kb.product_versions": lambda: {
-            "project": project,
-            "base_product_version": make.product_version(project=project),
-        },
-        "kb.product_version_members": lambda: {
-            "product_version": make.product_version(project=project),
-            "object_canonical": thing(),
-        },
-        "kb.graph_embedding_jobs": lambda: {"object": thing()},
-    }
-    return everyone.get(table, lambda: {"project": project})()  # type: ignore[no-any-return]
+def parent_in(make: Factories, table: str, project: Row) -> UUID:
+    """Make a row to be named by another one, in a project, and give its id."""
+    if table == "kb.projects":
+        return project.id  # type: ignore[no-any-return]
+    if table == "kb.orgs":
+        return project.organization_id  # type: ignore[no-any-return]
+    columns: dict[str, Any] = {"project": project}
+    if table == "core.user_profiles":
+        columns = {}
+    if table == "kb.graph_template_packs":
+        columns = {"source": "discovered", "discovery_job": make.discovery_job(project=project)}
+    return make.one(table, **columns).id  # type: ignore[no-any-return]
 
 
 # What no statement may write: generated always.

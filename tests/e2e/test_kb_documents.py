@@ -10,16 +10,19 @@ from psycopg.errors import ForeignKeyViolation, UniqueViolation
 
 from headwater.testing.context import as_application
 from headwater.testing.rows import Row
-from tests.e2e.contract import (  # noqa: F401 the tests of every area
-    Rule,
-    Unique,
-    test_a_rule_takes_what_fits_and_refuses_what_does_not,
-    test_deleting_a_parent_does_what_the_key_says,
-    test_the_application_writes_reads_and_changes_a_row,
-    test_what_must_be_there_is_refused_when_it_is_not,
-)
 from tests.e2e.factories import Factories
-from tests.e2e.helpers import Connection, again, change, count, delete, one, refused, working_in
+from tests.e2e.helpers import (
+    Connection,
+    again,
+    change,
+    count,
+    delete,
+    one,
+    plan_of,
+    refused,
+    working_in,
+)
+from tests.e2e.rules import Rule, Unique
 
 TABLES = ("kb.documents", "kb.chunks")
 RULES: tuple[Rule, ...] = (
@@ -158,11 +161,6 @@ class Library:
 @pytest.fixture(scope="module")
 def library(module_connection: Connection) -> Library:
     return Library(module_connection)
-
-
-def plan_of(connection: Connection, query: str, *parameters: object) -> str:
-    explained = connection.execute(f"explain {query}".encode(), parameters or None)
-    return "\n".join(line for (line,) in explained)
 
 
 def test_words_are_found_by_their_index(library: Library) -> None:

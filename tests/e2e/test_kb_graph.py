@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -9,16 +12,6 @@ import pytest
 from psycopg.errors import ForeignKeyViolation, GeneratedAlways, UniqueViolation
 
 from headwater.testing.rows import Row
-from tests.e2e.contract import (  # noqa: F401 the tests of every area
-    Rule,
-    Unique,
-    Values,
-    closed_sets,
-    test_a_rule_takes_what_fits_and_refuses_what_does_not,
-    test_deleting_a_parent_does_what_the_key_says,
-    test_the_application_writes_reads_and_changes_a_row,
-    test_what_must_be_there_is_refused_when_it_is_not,
-)
 from tests.e2e.factories import Factories
 from tests.e2e.helpers import (
     Connection,
@@ -28,10 +21,13 @@ from tests.e2e.helpers import (
     delete,
     gone,
     one,
+    plan_of,
     read,
     refused,
+    sessions_in,
     working_in,
 )
+from tests.e2e.rules import Rule, Unique, closed_sets
 
 TABLES = (
     "kb.graph_objects",
@@ -125,6 +121,37 @@ def test_a_version_that_does_not_replace_the_head_is_refused(
         with refused(db, UniqueViolation, "graph_objects_head_key"):
             change(db, first, supersedes_id=None)
         assert heads(db, first) == [old]
+
+
+def wait_until_blocked(watching: Connection, waiting: Connection, by: Connection) -> None:
+    """Return once one session waits for a lock that the other one holds."""
+    deadline = monotonic() + 30
+    query = "select %s = any(pg_blocking_pids(%s))"
+    while not one(watching, query, by.info.backend_pid, waiting.info.backend_pid):
+        assert monotonic() < deadline, "the two never met"
+
+
+def test_of_two_sessions_that_replace_the_same_head_at_once_one_wins(
+    database: Any, connection: Connection
+) -> None:
+    """The second has begun before the first commits, and waits; then the unique index decides."""
+    project = Factories(connection).project()
+    head = Factories(connection).graph_object(project=project)
+
+    def replace(session: Connection, length: int) -> Row:
+        with session.transaction():
+            return supersede(session, Factories(session), head, length=length)
+
+    with sessions_in(database, project) as (first, second), ThreadPoolExecutor(1) as pool:
+        with first.transaction():
+            won = replace(first, 288)
+            other = pool.submit(replace, second, 294)
+            wait_until_blocked(connection, second, by=first)
+        with pytest.raises(UniqueViolation, match="graph_objects_head_key"):
+            other.result(timeout=30)
+    assert heads(connection, head) == [won]
+    assert again(connection, head).supersedes_id == won.id
+    assert count(connection, "kb.graph_objects", type=head.type, key=head.key) == 2
 
 
 def test_a_deleted_object_frees_its_key_and_can_come_back_only_while_it_is_free(
@@ -247,8 +274,7 @@ def test_objects_are_searched_by_their_indexes(db: Connection, make: Factories) 
             "graph_objects_embedding_vec_idx",
         ),
     ):
-        plan = "\n".join(line for (line,) in db.execute(f"explain {query}".encode()))
-        assert index in plan
+        assert index in plan_of(db, query)
         assert one(db, query) == thing.id
 
 

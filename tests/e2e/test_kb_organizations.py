@@ -11,16 +11,6 @@ from psycopg.errors import (
 
 from headwater.testing.context import as_application
 from headwater.testing.rows import Row
-from tests.e2e.contract import (  # noqa: F401 the tests of every area
-    Rule,
-    Unique,
-    Values,
-    closed_sets,
-    test_a_rule_takes_what_fits_and_refuses_what_does_not,
-    test_deleting_a_parent_does_what_the_key_says,
-    test_the_application_writes_reads_and_changes_a_row,
-    test_what_must_be_there_is_refused_when_it_is_not,
-)
 from tests.e2e.factories import Factories
 from tests.e2e.helpers import (
     Connection,
@@ -33,6 +23,7 @@ from tests.e2e.helpers import (
     refused,
     working_in,
 )
+from tests.e2e.rules import Rule, Unique, closed_sets
 
 TABLES = (
     "core.user_profiles",

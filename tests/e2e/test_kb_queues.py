@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Barrier
 from typing import Any
@@ -16,37 +15,36 @@ from uuid import UUID
 
 import psycopg
 import pytest
-from psycopg import sql
 from psycopg.errors import LockNotAvailable
 
 from headwater.testing.rows import Row
 from tests.e2e.factories import Factories
-from tests.e2e.helpers import Connection, change, count, working_in
+from tests.e2e.helpers import Connection, change, count, sessions_in, working_in
 
 JOBS = 24
-# No worker waits for longer than that: with a lock it would be until the other one is done.
-PATIENCE = "5s"
+PAIRS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queue:
-    """A table of jobs: what a job is called while it waits, and while it is worked on."""
+    """A table of jobs: what one is called that is worked on, when it is due, and which is first."""
 
     table: str
     working: str
     attempts: str | None
     order: str
+    due: str = "true"
 
     def __str__(self) -> str:
         return self.table.removeprefix("kb.")
 
     def claim(self, worker: Connection, *, waiting: bool = False) -> UUID | None:
-        """Take the first job that is pending and not locked; to be `waiting` is the mistake."""
+        """Take the first job that is pending, due and not locked; `waiting` is the mistake."""
         counted = f", {self.attempts} = {self.attempts} + 1" if self.attempts else ""
         query = f"""
             update {self.table} set status = %s, started_at = clock_timestamp(){counted}
             where id = (
-                select id from {self.table} where status = 'pending'
+                select id from {self.table} where status = 'pending' and {self.due}
                 order by {self.order} limit 1 for update {"" if waiting else "skip locked"}
             )
             returning id
@@ -67,13 +65,15 @@ class Queue:
         return {job for (job,) in worker.execute(query.encode(), [self.working])}
 
 
+EMBEDDING = Queue(
+    table="kb.graph_embedding_jobs",
+    working="processing",
+    attempts="attempt_count",
+    order="priority desc, scheduled_at, id",
+    due="scheduled_at <= now()",
+)
 QUEUES = (
-    Queue(
-        table="kb.graph_embedding_jobs",
-        working="processing",
-        attempts="attempt_count",
-        order="priority desc, scheduled_at, id",
-    ),
+    EMBEDDING,
     Queue(
         table="kb.object_extraction_jobs", working="running", attempts=None, order="created_at, id"
     ),
@@ -102,29 +102,17 @@ def filled(connection: Connection, queue: Queue, project: Row, jobs: int = JOBS)
     with connection.transaction():
         return [
             make.embedding_job(object=make.graph_object(project=project))
-            if queue.table == "kb.graph_embedding_jobs"
+            if queue is EMBEDDING
             else make.one(queue.table, project=project)
             for _ in range(jobs)
         ]
-
-
-@contextmanager
-def workers(database: Any, project: Row, number: int = 2) -> Any:
-    """Open sessions that are the application."""
-    with ExitStack() as opened:
-        found = []
-        for _ in range(number):
-            worker = opened.enter_context(database.connect())
-            worker.execute(sql.SQL("set lock_timeout = {}").format(PATIENCE))
-            found.append(opened.enter_context(working_in(worker, project)))
-        yield found
 
 
 def test_a_job_that_is_held_is_passed_over_at_once(
     database: Any, connection: Connection, project: Row, queue: Queue
 ) -> None:
     filled(connection, queue, project, 2)
-    with workers(database, project) as (first, second), first.transaction():
+    with sessions_in(database, project) as (first, second), first.transaction():
         held = queue.claim(first)
         second.execute("set lock_timeout = '50ms'")
         with pytest.raises(LockNotAvailable):
@@ -150,7 +138,7 @@ def test_two_workers_at_once_take_each_job_once(
             taken.append(job)
         return [job for job in taken if job]
 
-    with workers(database, project) as pair, ThreadPoolExecutor(2) as pool:
+    with sessions_in(database, project) as pair, ThreadPoolExecutor(2) as pool:
         first, second = pool.map(drain, pair)
     assert len(first) + len(second) == len(jobs)
     assert {*first, *second} == jobs
@@ -165,7 +153,7 @@ def test_the_job_of_a_worker_that_crashed_in_its_transaction_comes_back(
     database: Any, connection: Connection, project: Row, queue: Queue
 ) -> None:
     [job] = filled(connection, queue, project, 1)
-    with workers(database, project, 1) as (survivor,):
+    with sessions_in(database, project, 1) as (survivor,):
         crashed = database.connect()
         with (  # noqa: PT012
             pytest.raises(psycopg.OperationalError),
@@ -185,9 +173,9 @@ def test_the_job_of_a_worker_that_crashed_later_comes_back_when_it_is_stale(
     database: Any, connection: Connection, project: Row, queue: Queue
 ) -> None:
     """It had committed its claim: the row alone says so, and only time tells that it is dead."""
-    stale, _fresh = filled(connection, queue, project, 2)
-    with workers(database, project) as (crashed, survivor):
-        assert {queue.claim(crashed), queue.claim(crashed)} == {stale.id, _fresh.id}
+    stale, fresh = filled(connection, queue, project, 2)
+    with sessions_in(database, project) as (crashed, survivor):
+        assert {queue.claim(crashed), queue.claim(crashed)} == {stale.id, fresh.id}
         crashed.close()
         past = {"created_at": "2020-02-02T00:00:00Z", "started_at": "2020-02-02T00:00:01Z"}
         change(connection, stale, **past)
@@ -202,7 +190,7 @@ def test_two_workers_give_a_stale_job_back_once(
     [job] = filled(connection, queue, project, 1)
     past = {"created_at": "2020-02-02T00:00:00Z", "started_at": "2020-02-02T00:00:01Z"}
     change(connection, job, status=queue.working, **past)
-    with workers(database, project) as (first, second), first.transaction():
+    with sessions_in(database, project) as (first, second), first.transaction():
         assert queue.give_back_stale(first) == {job.id}
         assert queue.give_back_stale(second) == set()
 
@@ -212,9 +200,9 @@ def test_a_worker_takes_no_job_of_another_organization(
 ) -> None:
     filled(connection, queue, project, 2)
     stranger = Factories(connection).project()
-    with workers(database, stranger, 1) as (worker,):
+    with sessions_in(database, stranger, 1) as (worker,):
         assert queue.claim(worker) is None
-    with workers(database, project, 1) as (worker,):
+    with sessions_in(database, project, 1) as (worker,):
         assert queue.claim(worker)
 
 
@@ -223,26 +211,19 @@ def test_embedding_takes_the_urgent_first_and_nothing_before_its_time(
 ) -> None:
     make = Factories(connection)
     thing: Callable[[], Row] = lambda: make.graph_object(project=project)  # noqa: E731
-    later = make.embedding_job(object=thing(), scheduled_at="2100-01-01T00:00:00Z", priority=9)
+    make.embedding_job(object=thing(), scheduled_at="2100-01-01T00:00:00Z", priority=9)
     usual = make.embedding_job(object=thing(), scheduled_at="2020-01-01T00:00:00Z")
     urgent = make.embedding_job(object=thing(), priority=5)
-    due = (
-        "select id from kb.graph_embedding_jobs where status = 'pending' and scheduled_at <= now() "
-        "order by priority desc, scheduled_at for update skip locked"
-    )
-    with workers(database, project, 1) as (worker,):
-        found = [job for (job,) in worker.execute(due)]
-    assert found == [urgent.id, usual.id]
-    assert later.id not in found
+    with sessions_in(database, project, 1) as (worker,):
+        assert [EMBEDDING.claim(worker) for _ in range(3)] == [urgent.id, usual.id, None]
 
 
-@pytest.mark.parametrize("pairs", [10])
 def test_two_sessions_that_queue_the_same_object_queue_it_once(
-    database: Any, connection: Connection, project: Row, pairs: int
+    database: Any, connection: Connection, project: Row
 ) -> None:
     """The partial unique index decides, however the two meet."""
     make = Factories(connection)
-    things = [make.graph_object(project=project).id for _ in range(pairs)]
+    things = [make.graph_object(project=project).id for _ in range(PAIRS)]
     start = Barrier(2, timeout=30)
     add = "insert into kb.graph_embedding_jobs (object_id) values (%s) on conflict do nothing"
 
@@ -253,6 +234,6 @@ def test_two_sessions_that_queue_the_same_object_queue_it_once(
             made += worker.execute(add, [thing]).rowcount
         return made
 
-    with workers(database, project) as pair, ThreadPoolExecutor(2) as pool:
-        assert sum(pool.map(queue_all, pair)) == pairs
-    assert count(connection, "kb.graph_embedding_jobs") == pairs
+    with sessions_in(database, project) as pair, ThreadPoolExecutor(2) as pool:
+        assert sum(pool.map(queue_all, pair)) == PAIRS
+    assert count(connection, "kb.graph_embedding_jobs") == PAIRS

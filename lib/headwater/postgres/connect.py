@@ -134,7 +134,7 @@ def _open(target: Target, purpose: str, *, impatient: bool) -> Connection:
         with libpq_variables_hidden() if target.private else nullcontext():
             return kind.connect(target.conninfo, autocommit=True, prepare_threshold=None, **options)
     except psycopg.Error as error:
-        raise unreachable(target, error) from _without_secrets(error, target)
+        raise unreachable(target, error) from without_secrets(error, target)
     except UnicodeError:
         # The driver asks for addresses itself, by IDNA, which refuses some host names.
         raise Unreachable(
@@ -185,7 +185,7 @@ def unreachable(target: Target, error: psycopg.Error) -> Unreachable:
     )
 
 
-def _without_secrets(error: psycopg.Error, target: Target) -> psycopg.Error:
+def without_secrets(error: psycopg.Error, target: Target) -> psycopg.Error:
     """Give the driver's error, or one of its kind where its text holds a secret."""
     text = redacted(str(error), target)
     return error.with_traceback(None) if text == str(error) else type(error)(text)

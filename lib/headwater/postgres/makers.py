@@ -141,5 +141,7 @@ def _state_by_ps(pid: int) -> int | None:
         told = subprocess.run(asked, capture_output=True, check=False).stdout.strip()
     except OSError:
         return 0
+    if not told:  # it has ended meanwhile, or is another user's and hidden from us (hidepid)
+        return 0 if _exists(pid) else None
     state, _, started = told.partition(b" ")
-    return None if not state or state.startswith(b"Z") else zlib.crc32(started.strip())
+    return None if state.startswith(b"Z") else zlib.crc32(started.strip())

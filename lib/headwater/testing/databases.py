@@ -21,12 +21,26 @@ from typing import Any
 import psycopg
 
 from headwater.model import Migrated, Notify, Target, ignore
-from headwater.postgres.connect import Connection, libpq_variables_hidden
+from headwater.postgres.connect import (
+    Connection,
+    libpq_variables_hidden,
+    unreachable,
+    without_secrets,
+)
 from headwater.postgres.makers import Maker, machine, maker_in
 from headwater.postgres.psql import url_of
 from headwater.testing.project import Project
 
 PREFIX = "headwater_test_"
+
+
+class SecretUrl(str):
+    """A URL with a password that a report of tests does not show."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(re.sub(r"(?<=://)([^:@/]*):[^@/]*@", r"\1:***@", str(self)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,18 +57,23 @@ class Database:
 
     @property
     def url(self) -> str:
-        """Give the connection URL, with the password."""
-        return url_of(self.target)
+        """Give the connection URL, with the password; its repr has none, for reports of tests."""
+        return SecretUrl(url_of(self.target))
 
     def connect(self, **options: Any) -> Connection:
         """Open a connection, in autocommit unless the options of `psycopg.connect` say otherwise.
 
-        Whoever opens it closes it; one that is left open ends when the database is dropped.
+        Whoever opens it closes it; one that is left open ends when the database is dropped. Raises
+        Unreachable.
         """
         given: dict[str, Any] = {"autocommit": True, "fallback_application_name": "headwater test"}
         given |= options
-        with libpq_variables_hidden() if self.target.private else nullcontext():
-            return psycopg.connect(self.target.conninfo, **given)
+        try:
+            with libpq_variables_hidden() if self.target.private else nullcontext():
+                return psycopg.connect(self.target.conninfo, **given)
+        except psycopg.Error as error:
+            # A report of pytest shows the arguments of the driver's functions, password and all.
+            raise unreachable(self.target, error) from without_secrets(error, self.target)
 
     def migrate(self, to: str = "", *, notify: Notify = ignore) -> Migrated:
         """Apply what is not applied yet, up to a version (default: all), as `invoke migrate` does.

@@ -33,6 +33,7 @@ from headwater.errors import (
     TargetError,
     Unreachable,
 )
+from headwater.files.seeds import read_seeds
 from headwater.model import Migration, Notify, Said, Target, ignore, plural
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping, with_database
 from headwater.postgres.databases import (
@@ -108,11 +109,9 @@ class Cloner:
             self._open.close()
 
     def disown(self) -> None:
-        """Leave the session to the parent process: whatever this one still writes goes nowhere."""
-        if self._connection is not None and not self._connection.closed:
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            os.dup2(nowhere, self._connection.fileno())
-            os.close(nowhere)
+        """Leave the session to the parent process."""
+        if self._connection is not None:
+            disown(self._connection)
 
     @contextmanager
     def connection(self) -> Generator[Connection]:
@@ -300,6 +299,20 @@ class Cloner:
         apply_in_order(self.project.folder, settings, target, contents.versions, there=there)
         if contents.seeded:
             apply_seeds(target, self.project.seeds, settings)
+            self._require_unchanged_seeds()
+
+    def _require_unchanged_seeds(self) -> None:
+        """Refuse what a seed has read from its folder after that was edited: the key is older."""
+        if read_seeds(self.project.settings).checksum != self.project.seeds.checksum:
+            raise TargetError("the seeds were edited while they ran", hint="run the tests again")
+
+
+def disown(connection: Connection) -> None:
+    """Leave a session to the parent process: whatever this one still writes goes nowhere."""
+    if not connection.closed:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nowhere, connection.fileno())
+        os.close(nowhere)
 
 
 _cloners = weakref.WeakSet[Cloner]()

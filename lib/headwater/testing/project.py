@@ -112,6 +112,12 @@ def _is_project(folder: Path) -> bool:
 
 def _is_configured(pyproject: Path) -> bool:
     try:
-        return "headwater" in tomllib.loads(pyproject.read_text(encoding="utf-8-sig"))["tool"]
-    except (OSError, ValueError, KeyError, TypeError):
+        text = pyproject.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return False
+    try:
+        return "headwater" in tomllib.loads(text)["tool"]
+    except tomllib.TOMLDecodeError:
+        return "[tool.headwater]" in text  # whoever reads the settings tells what is wrong
+    except (KeyError, TypeError):
         return False

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
+import psycopg
+
 from headwater.model import Notify, Target, ignore
 from headwater.postgres.connect import Connection
 from headwater.testing.databases import Database
-from headwater.testing.making import Cloner
+from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
 
 # How many are kept ready of what tests ask for, how many threads make them, and how many that came
@@ -33,6 +36,10 @@ class Supply:
         self, server: Target, project: Project, *, ahead: int = AHEAD, notify: Notify = ignore
     ) -> None:
         """Remember where; nothing is connected or made yet. `ahead` = 0: nothing is made ahead."""
+        self._begin_anew(server, project, ahead, notify)
+        _supplies.add(self)
+
+    def _begin_anew(self, server: Target, project: Project, ahead: int, notify: Notify) -> None:
         self.cloner = Cloner(server, project, notify=notify)
         self.connects = False
         """Whether a connection to what is made ahead is opened ahead, too."""
@@ -43,6 +50,7 @@ class Supply:
         self._still_wanted = Counter[Contents]()
         self._expected = set[Contents]()
         self._failing = set[Contents]()
+        self._seen = set[Contents]()
         self._connections = dict[str, Connection]()
         self._returned = deque[str]()
         self._threads = list[threading.Thread]()
@@ -63,6 +71,7 @@ class Supply:
         """Say that about `count` more of these will be asked for: the first ones are made now."""
         with self._changed:
             self._expected.add(contents)
+            self._wait_for_seeds(contents)
             self._still_wanted[contents] += count
         self._begin()
 
@@ -71,6 +80,9 @@ class Supply:
 
         Raises what Cloner.make raises.
         """
+        if self._is_inherited:
+            # None of it is this process's own: not the databases, and the threads are not here.
+            self._begin_anew(self.cloner.server, self.project, 0, self.cloner.notify)
         with self._changed:
             self._count(contents)
             self._changed.notify_all()
@@ -84,8 +96,18 @@ class Supply:
             self._changed.notify_all()
         return made
 
+    def _wait_for_seeds(self, contents: Contents) -> None:
+        """Let the first database with seeds be made by who takes it.
+
+        A seed in Python may print, and while it runs the output of a test would go astray.
+        """
+        if contents.seeded and contents not in self._seen:
+            self._failing.add(contents)
+        self._seen.add(contents)
+
     def _count(self, contents: Contents) -> None:
         """Count one that is taken; whoever asks once and never again gets none made ahead."""
+        self._wait_for_seeds(contents)
         if contents in self._expected:
             self._still_wanted[contents] = max(self._still_wanted[contents] - 1, 0)
         elif self._ahead:
@@ -95,7 +117,8 @@ class Supply:
 
     def connection(self, database: Database) -> Connection:
         """Give a connection to a database that was taken: the one that was opened ahead, if any."""
-        return self._connections.pop(database.name, None) or database.connect()
+        connection = self._connections.pop(database.name, None)
+        return connection if connection and _answers(connection) else database.connect()
 
     def leave(self, database: Database) -> None:
         """Close the connection that was opened ahead, if any: who takes this wants to be alone."""
@@ -219,3 +242,26 @@ class Supply:
     def _drop(self, cloner: Cloner, name: str) -> None:
         with suppress(Exception):
             cloner.drop(name)
+
+
+def _answers(connection: Connection) -> bool:
+    """Say whether a session that was opened ahead is still there: it has been idle for a while."""
+    try:
+        connection.execute("SELECT")
+    except psycopg.Error:
+        connection.close()
+        return False
+    return True
+
+
+_supplies = weakref.WeakSet[Supply]()
+
+
+def _disown_all() -> None:
+    """In a forked child: the connections that were opened ahead are the parent's."""
+    for supply in list(_supplies):
+        for connection in supply._connections.values():
+            disown(connection)
+
+
+os.register_at_fork(after_in_child=_disown_all)

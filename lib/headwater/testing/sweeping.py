@@ -53,7 +53,10 @@ class Swept:
         if self.in_use:
             sentences.append(f"kept, because somebody is connected: {', '.join(self.in_use)}")
         if self.stuck:
-            sentences.append(f"not dropped, because the server refuses: {', '.join(self.stuck)}")
+            sentences.append(
+                f"not dropped, because the server refuses: {', '.join(self.stuck)} "
+                "(look there for prepared transactions and replication slots)"
+            )
         return "; ".join(sentences)
 
 
@@ -154,7 +157,9 @@ def sweep_databases(connection: Connection, *, evidence: timedelta = _EVIDENCE) 
         notes = notes_in(comment)
         if maker is None or _is_at_work(maker, at_work) or _is_to_stay(notes, now, evidence):
             continue
-        force = not (notes.kept_at or notes.lent_until) or _has_ended(notes.borrower)
+        # (Of another machine's run nobody knows: somebody inside means that it goes on.)
+        force = maker.is_here and not (notes.kept_at or notes.lent_until)
+        force = force or _has_ended(notes.borrower)
         if _drop(connection, name, force=force):
             dropped.append(name)
         else:
