@@ -431,16 +431,10 @@ def onboard(c: Context, seed: bool = False, json: bool = False) -> None:
     written = files.write_dotenv(ROOT)
     settings, target = open_target(json=json)
     folder = files.read_sound_folder(settings.migrations)
-    seeds = files.read_seeds(settings) if seed else None
-    if seeds:
-        postgres.require_seedable(target, seeds)
+    seeds = postgres.require_seedable(target, files.read_seeds(settings)) if seed else None
     with report.progress() as notify:
         migrated = postgres.migrate(target, folder, settings, notify=notify)
-        seeded = (
-            postgres.apply_seeds(target, seeds, settings, was_disposable=True, notify=notify)
-            if seeds
-            else None
-        )
+        seeded = postgres.apply_accepted(target, seeds, settings, notify=notify) if seeds else None
         verification = checks.verify(target, folder, settings, notify=notify)
     outcome = report.Onboarded(
         migrated=migrated,

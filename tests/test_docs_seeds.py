@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
 
-from headwater.files import read_seeds
 from headwater.model import Target
-from headwater.settings import load_settings
 from tests.projects import Project, make_project
 from tests.support import query, value
+from tests.tenants import tenant_on
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/seeds.md").read_text(encoding="utf-8")
@@ -83,15 +83,18 @@ def test_without_its_where_the_page_says_what_verify_finds(tmp_path: Path, targe
     assert set(shown.splitlines()) <= set(ended.out.splitlines())
 
 
-def test_the_functions_for_tests_are_called_as_the_page_does(
-    tmp_path: Path, target: Target
-) -> None:
-    project = seeded_project(tmp_path, target)
-    project.invoke("migrate")
-    settings = load_settings(tmp_path, environ={})
-    names: dict[str, Any] = {"target": target, "settings": settings}
-    [example] = [block for block in blocks("python") if "apply_seeds" in block]
-    exec(example, names)  # noqa: S102 - what the page shows
-    assert [result.name for result in names["seeded"].results] == ["10_people.sql", "20_tags.py"]
-    assert names["seeds"].checksum == read_seeds(settings).checksum
-    assert value(target, "select count(*) from app.people") == 2
+def test_the_example_for_tests_passes(tmp_path: Path, server: Target) -> None:
+    with tenant_on(server) as tenant:
+        project = make_project(tmp_path, {"0001_init.sql": SCHEMA})
+        [example] = [block for block in blocks("python") if "pytest.mark.seeded" in block]
+        project.write(files_of_the_page() | {"tests/test_people.py": example})
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly"],
+            cwd=tmp_path,
+            env=project.environment() | {"TEST_DATABASE_URL": tenant.url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
+    assert ended.returncode == 0

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.files.seed_modules import module_of
 from headwater.files.seeds import read_seeds_in
-from headwater.model import Seed, Seeds
+from headwater.model import Seed, SeedFolder
 from tests.support import write_files
 
 SEED = "import _helpers_of_seeds\n\ndef seed(connection):\n    return _helpers_of_seeds.NAME\n"
@@ -18,7 +18,7 @@ HELPER = "import _more_of_seeds\n\nNAME = _more_of_seeds.NAME\n"
 FILES = {"10_a.py": SEED, "_helpers_of_seeds.py": HELPER, "_more_of_seeds.py": "NAME = 'read'\n"}
 
 
-def read(folder: Path, files: dict[str, str] | None = None) -> tuple[Seed, Seeds]:
+def read(folder: Path, files: dict[str, str] | None = None) -> tuple[Seed, SeedFolder]:
     write_files(folder, files or FILES)
     seeds = read_seeds_in(folder)
     return seeds.seeds[0], seeds

@@ -19,7 +19,7 @@ def findings_of(folder: Path, text: str, name: str = "10_a.sql") -> tuple[Findin
     """Give what is wrong with a folder that holds one seed."""
     write_files(folder / "seeds", {name: text})
     ready, findings = check_seeds(read_seeds_in(folder / "seeds"))
-    assert len(ready.each) + bool(findings) == 1
+    assert len(ready.seeds) + bool(findings) == 1
     return findings
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from headwater.errors import FilesError
 from headwater.files.seeds import read_seeds, read_seeds_in
-from headwater.model import Finding, Seeds
+from headwater.model import Finding, SeedFolder
 from headwater.settings import Settings
 from tests.support import write_files
 
@@ -22,13 +22,13 @@ FILES = {
 }
 
 
-def read(folder: Path, files: dict[str, str] | None = None) -> Seeds:
+def read(folder: Path, files: dict[str, str] | None = None) -> SeedFolder:
     """Read a folder that holds these files."""
     write_files(folder, FILES if files is None else files)
     return read_seeds_in(folder)
 
 
-def only_finding(seeds: Seeds) -> Finding:
+def only_finding(seeds: SeedFolder) -> Finding:
     [finding] = seeds.findings
     return finding
 

@@ -14,7 +14,7 @@ from headwater.postgres import seeding
 from headwater.postgres.databases import scratch_database
 from headwater.postgres.patience import Patience
 from headwater.postgres.run import migrate
-from headwater.postgres.seeding import apply_seeds, require_seedable
+from headwater.postgres.seeding import apply_accepted, apply_seeds, require_seedable
 from headwater.settings import Settings
 from tests.support import folder_with, query, session, value, write_files
 
@@ -274,8 +274,19 @@ def test_a_database_that_is_not_disposable_is_not_seeded(built: Target, settings
     with pytest.raises(UnsafeTarget):
         require_seedable(built, read_seeds(settings))
     assert rows(built) == []
-    apply_seeds(built, read_seeds(settings), settings, was_disposable=True)
-    assert rows(built) == [1]
+
+
+def test_who_has_asked_before_it_migrates_need_not_ask_again(
+    target: Target, settings: Settings
+) -> None:
+    """An empty database is disposable, and is no longer empty then."""
+    query(target, f'comment on database "{target.database}" is null')
+    write_files(settings.root / "seeds", {"10_a.sql": ONE})
+    ready = require_seedable(target, read_seeds(settings))
+    migrate(target, folder_with(settings, SCHEMA), settings)
+    with pytest.raises(UnsafeTarget):
+        require_seedable(target, read_seeds(settings))
+    assert [result.rows for result in apply_accepted(target, ready, settings).results] == [1]
 
 
 def test_who_asks_for_seeds_where_there_are_none_is_told(built: Target, settings: Settings) -> None:

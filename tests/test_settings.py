@@ -88,6 +88,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "HEADWATER_LOCK_KEY": "-7",
         "HEADWATER_LOCK_TIMEOUT": "500ms",
         "HEADWATER_WAIT_LOCK": "0s",
+        "HEADWATER_APPLICATION_ROLE": "Web App",
+        "HEADWATER_APPLICATION_SETTING": "tenancy.{}",
     }
     assert load(tmp_path, environ) == Settings(
         root=tmp_path,
@@ -98,6 +100,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         lock_key=-7,
         lock_timeout_ms=500,
         wait_lock_ms=0,
+        application_role="Web App",
+        application_setting="tenancy.{}",
         database=DatabaseChoice(source="DATABASE_URL in the environment", url=URL),
         scratch=DatabaseChoice(
             source="HEADWATER_SCRATCH_URL in the environment", url=f"{URL}_scratch"
@@ -721,3 +725,48 @@ def test_a_limit_that_is_no_duration_is_refused(tmp_path: Path, limits: tuple[st
     with pytest.raises(SettingsError, match="a limit on the command line") as caught:
         with_limits(settings, wait_lock=limits[0], wait_concurrently=limits[1])
     assert "--wait-lock 10min" in caught.value.hint
+
+
+# --- the application of the tests -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["pg_monitor", "none", "x" * 64, "é" * 32, "a\tb", " ", "postgresql://u:canary@h/d"]
+)
+def test_what_no_application_may_be_is_no_role(tmp_path: Path, text: str) -> None:
+    problem = only_problem(tmp_path, {"HEADWATER_APPLICATION_ROLE": text})
+    assert problem.startswith("HEADWATER_APPLICATION_ROLE in the environment: ")
+    assert CANARY not in problem
+
+
+@pytest.mark.parametrize("text", ["app_rls", "App-User", "é" * 31, "42"])
+def test_a_role_may_have_any_name(tmp_path: Path, text: str) -> None:
+    settings = load(tmp_path, {"HEADWATER_APPLICATION_ROLE": text})
+    assert settings.application_role == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tenant",
+        "{}",
+        "app.tenant",
+        "app.{}_{}",
+        "app.{",
+        "app. {}",
+        "app-1.{}",
+        ".{}",
+        "app.{}.",
+        "postgresql://u:canary@h/{}",
+    ],
+)
+def test_settings_of_a_context_have_one_place_for_a_name(tmp_path: Path, text: str) -> None:
+    problem = only_problem(tmp_path, {"HEADWATER_APPLICATION_SETTING": text})
+    assert "is no qualified name with one {} in it" in problem
+    assert CANARY not in problem
+
+
+@pytest.mark.parametrize("text", ["tenancy.{}", "{}.id", "app.a.current_{}_id"])
+def test_settings_of_a_context_may_have_other_names(tmp_path: Path, text: str) -> None:
+    settings = load(tmp_path, {"HEADWATER_APPLICATION_SETTING": text})
+    assert settings.application_setting == text

@@ -20,7 +20,7 @@ from headwater.files.read import read_folder
 from headwater.postgres.installation import installation
 from headwater.postgres.psql import url_of
 from headwater.settings import load_settings
-from headwater.testing import MissingContext, as_application
+from headwater.testing import MissingContextWarning, as_application
 from headwater.testing.servers import server_for_tests
 from tests.projects import ROOT, Project, copy_of_the_checkout
 from tests.support import value
@@ -203,15 +203,15 @@ def form(told: str) -> str:
 def told(rolled_back_connection: Any) -> str:
     """What a block says that forgets its context."""
     with (
-        pytest.warns(MissingContext) as warned,
+        pytest.warns(MissingContextWarning) as warned,
         as_application(rolled_back_connection),
     ):
         rolled_back_connection.execute("select id from kb.projects").fetchall()
-    return f"MissingContext: {warned[0].message}"
+    return f"MissingContextWarning: {warned[0].message}"
 
 
 def test_what_a_forgotten_context_says_stands_as_it_is_printed(told: str) -> None:
-    [printed] = [block for block in blocks("") if block.startswith("MissingContext")]
+    [printed] = [block for block in blocks("") if block.startswith("MissingContextWarning")]
     assert " ".join(printed.split()) == told
 
 

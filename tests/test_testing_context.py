@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, closing
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,8 +15,9 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from psycopg.rows import dict_row
 
-from headwater.errors import HeadwaterError, TargetError
-from headwater.testing.context import MissingContext, as_application
+from headwater.errors import HeadwaterError, SettingsError, TargetError
+from headwater.testing.context import MissingContextWarning, as_application
+from tests.support import write_files
 
 Connection = psycopg.Connection[Any]
 FreshDatabase = Callable[..., AbstractContextManager[str]]
@@ -117,7 +119,7 @@ def test_an_id_may_be_given_in_several_forms(connection: Connection) -> None:
         assert state(connection)[1] == "7"
 
 
-@pytest.mark.parametrize("value", [3.5, object(), {"name": "n"}, {"id": None}])
+@pytest.mark.parametrize("value", [3.5, object(), {"name": "n"}, {"id": None}, True, {"id": False}])
 def test_what_has_no_id_is_no_context(connection: Connection, value: object) -> None:
     with (
         pytest.raises(TypeError, match="organization is neither an id nor"),
@@ -127,6 +129,53 @@ def test_what_has_no_id_is_no_context(connection: Connection, value: object) -> 
     assert state(connection) == (OWNER, "", "")
 
 
+@pytest.mark.parametrize("value", ["", {"id": ""}])
+def test_an_empty_text_is_not_none_on_purpose(connection: Connection, value: object) -> None:
+    with (
+        pytest.raises(ValueError, match=r"write organization=None where there is none on purpose"),
+        as_application(connection, organization=value),
+    ):
+        pass
+    assert state(connection) == (OWNER, "", "")
+
+
+def test_a_project_may_have_another_role_and_other_settings(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the project in whose folder the process works; what the call says still wins."""
+    project, nowhere = tmp_path / "project", tmp_path / "nowhere"
+    (project / "below").mkdir(parents=True)
+    nowhere.mkdir()
+    write_files(
+        project,
+        {"headwater.toml": "application_role = 'pg monitor'\napplication_setting = 'tenancy.{}'\n"},
+    )
+    monkeypatch.chdir(project / "below")
+    with (
+        pytest.raises(TargetError, match="role pg monitor does not exist"),
+        as_application(connection, organization=OURS),
+    ):
+        pass
+    with as_application(connection, role="pg_monitor", organization=OURS):
+        row = connection.execute("select current_user, current_setting('tenancy.organization')")
+        assert row.fetchone() == ("pg_monitor", str(OURS))
+    with as_application(connection, role="app_rls", setting="app.current_{}_id", organization=OURS):
+        assert texts(connection) == {"ours"}
+    monkeypatch.chdir(nowhere)
+    with as_application(connection, organization=OURS):
+        assert state(connection) == ("app_rls", str(OURS), "")
+
+
+def test_a_project_whose_settings_cannot_be_used_is_told(
+    connection: Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_files(tmp_path, {"headwater.toml": "application_setting = 'tenant'\n"})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError) as caught, as_application(connection, organization=OURS):
+        pass
+    assert "application_setting in headwater.toml" in caught.value.detail
+
+
 def test_role_and_settings_may_have_other_names(connection: Connection) -> None:
     with as_application(
         connection, role="pg_monitor", setting="tenancy.{}", organization=OURS
@@ -134,7 +183,7 @@ def test_role_and_settings_may_have_other_names(connection: Connection) -> None:
         row = given.execute("select current_user, current_setting('tenancy.organization')")
         assert row.fetchone() == ("pg_monitor", str(OURS))
     with (
-        pytest.raises(ValueError, match=r"with one \{\} in it"),
+        pytest.raises(ValueError, match=r"'app\.tenant' is no qualified name with one \{\} in it"),
         as_application(connection, setting="app.tenant", organization=OURS),
     ):
         pass
@@ -411,7 +460,7 @@ def test_a_login_that_may_not_take_the_role_is_told_so(
 
 
 def told(recorded: list[warnings.WarningMessage]) -> str:
-    [warning] = [each for each in recorded if each.category is MissingContext]
+    [warning] = [each for each in recorded if each.category is MissingContextWarning]
     assert warning.filename == __file__, "told at another line than the caller's"
     return str(warning.message)
 
@@ -431,7 +480,7 @@ STATEMENTS = [
 def test_a_statement_that_finds_nothing_without_a_context_is_told_why(
     any_connection: Connection, statement: str
 ) -> None:
-    with pytest.warns(MissingContext) as recorded, as_application(any_connection):  # noqa: PT031
+    with pytest.warns(MissingContextWarning) as recorded, as_application(any_connection):  # noqa: PT031
         any_connection.execute(statement.encode())
         any_connection.execute(statement.encode())  # once a block is enough
     text = told(recorded.list)
@@ -471,7 +520,7 @@ def test_each_way_to_run_a_statement_is_looked_at(transactional: Connection) -> 
     ways: list[Callable[[], None]] = [stream, many, copy, pipeline, loop]
     ways += [lambda f=f: on_the_server(f) for f in ("fetchone", "fetchmany", "fetchall")]  # type: ignore[misc]
     for way in ways:
-        with pytest.warns(MissingContext) as recorded, as_application(transactional):
+        with pytest.warns(MissingContextWarning) as recorded, as_application(transactional):
             way()
         told(recorded.list)
     assert transactional.cursor_factory is psycopg.Cursor
@@ -487,7 +536,7 @@ def test_a_factory_of_ones_own_goes_on_working(connection: Connection) -> None:
 
     for factory in (Mine, made, psycopg.ClientCursor):
         connection.cursor_factory = factory  # type: ignore[assignment]
-        with pytest.warns(MissingContext), as_application(connection):  # noqa: PT031
+        with pytest.warns(MissingContextWarning), as_application(connection):  # noqa: PT031
             cursor = connection.execute("select %s from notes", ["x"])
             assert isinstance(cursor, Mine | psycopg.ClientCursor)
             assert cursor.description
@@ -519,7 +568,7 @@ def test_who_says_that_there_is_none_is_not_told(any_connection: Connection) -> 
 def test_with_warnings_as_errors_the_test_stops_at_the_statement(connection: Connection) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(MissingContext), as_application(connection):
+        with pytest.raises(MissingContextWarning), as_application(connection):
             connection.execute("select from notes")
     assert state(connection) == (OWNER, "", "")
 
@@ -543,7 +592,60 @@ def test_a_row_that_is_refused_without_a_context_has_a_note(any_connection: Conn
 def test_a_keyword_that_nothing_reads_is_told(connection: Connection) -> None:
     """A slip in it hides all rows as well."""
     with (
-        pytest.warns(MissingContext, match=r"reads app\.current_organisation_id; .*organization"),
+        pytest.warns(
+            MissingContextWarning, match=r"reads app\.current_organisation_id; .*organization"
+        ),
         as_application(connection, organisation=OURS),
+    ):
+        pass
+
+
+READERS = {
+    "a policy": "create policy more on notes to app_rls using ({})",
+    "a changed policy": "alter policy more on notes using ({})",
+    "a view": "create view seen as select {} as is_seen",
+    "a changed view": "create or replace view seen as select {} as is_seen",
+    "a function": "create function tells() returns bool language sql as $$ select {} $$",
+    "a changed function": "create or replace function tells() returns bool language sql as "
+    "$$ select {} $$",
+    "a default": "alter table notes add column fresh bool default ({})",
+    "a changed default": "alter table notes alter column fresh set default ({})",
+}
+
+
+def test_what_a_migration_makes_read_is_emptied_and_no_slip_from_then_on(
+    connection: Connection,
+) -> None:
+    """On the connection that has asked before it: all in one transaction, as a migration is."""
+    with connection.transaction(force_rollback=True), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with as_application(connection, organization=OURS):
+            pass
+        for number, (what, statement) in enumerate(READERS.items()):
+            name = f"reader{number}"
+            setting = f"app.current_{name}_id"
+            connection.execute(f"select set_config('{setting}', 'old', true)".encode())
+            reads = f"current_setting('{setting}', true) is null"
+            connection.execute(statement.format(reads).encode())
+            with as_application(connection, organization=OURS):
+                row = connection.execute("select current_setting(%s)", [setting]).fetchone()
+                assert row == ("",), what
+            context: dict[str, Any] = {name: OURS}
+            with as_application(connection, **context):
+                pass
+
+
+def test_what_a_rollback_takes_away_is_read_no_longer(connection: Connection) -> None:
+    with connection.transaction(force_rollback=True):
+        connection.execute(
+            READERS["a policy"]
+            .format("current_setting('app.current_reader_id', true) = ''")
+            .encode()
+        )
+        with as_application(connection, reader=OURS):
+            pass
+    with (
+        pytest.warns(MissingContextWarning, match="nothing in this database reads"),
+        as_application(connection, reader=OURS),
     ):
         pass

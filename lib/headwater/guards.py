@@ -1209,17 +1209,17 @@ _SEEDING = (
         name="only a disposable database is seeded",
         against="the rows of a demo stand among those of production",
         module="postgres/seeding.py",
-        text="if not was_disposable:",
-        without="if False:",
+        text="        if is_disposable(connection):",
+        without="        if True:",
         test="test_postgres_seeding.py::test_a_database_that_is_not_disposable_is_not_seeded",
     ),
     Guard(
         name="a Python seed cannot commit by its connection",
         against="a reset that fails behind it has dropped yesterday's rows",
-        module="postgres/lending.py",
+        module="postgres/lent_connection.py",
         text='raise NotYours("it does not commit: Headwater does, when every seed has run")',
         without="psycopg.Connection.commit(self)",
-        test="test_postgres_lending.py::test_what_would_end_the_transaction_is_refused",
+        test="test_postgres_lent_connection.py::test_what_would_end_the_transaction_is_refused",
     ),
     Guard(
         name="a Python seed cannot commit by a statement",
@@ -1282,19 +1282,19 @@ _SEEDING = (
     Guard(
         name="seeds are run a second time",
         against="a seed that may not run again is found on the laptop of somebody else",
-        module="checks/sowing.py",
+        module="checks/reseeding.py",
         text="return tuple(_second_run(connection, ready, settings)), after",
         without="return (), after",
-        test="test_checks_sowing.py::"
+        test="test_checks_reseeding.py::"
         "test_a_seed_that_changes_rows_again_is_told_with_table_and_count",
     ),
     Guard(
         name="a seed that defines something in a block is found",
         against="a table is made by a seed: no migration knows it, and production lacks it",
-        module="checks/sowing.py",
+        module="checks/reseeding.py",
         text="if after is not None and (defined := _differences(before, after)):",
         without='if (defined := ""):',
-        test="test_checks_sowing.py::test_a_seed_that_changes_the_schema_is_told",
+        test="test_checks_reseeding.py::test_a_seed_that_changes_the_schema_is_told",
     ),
 )
 
@@ -1347,8 +1347,8 @@ _ACTING = (
         name="a context that is missing is told",
         against="an assertion that nothing is there holds because nothing can be seen",
         module="testing/context.py",
-        text="    if block.forgotten:\n",
-        without="    if False:\n",
+        text="block.tell_once if block.forgotten else None",
+        without="None",
         test="test_testing_context.py::"
         "test_a_statement_that_finds_nothing_without_a_context_is_told_why",
     ),

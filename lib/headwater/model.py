@@ -172,7 +172,7 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seeds:
+class SeedFolder:
     """Everything that was read from the folder of seeds: what can be run, and all that is wrong."""
 
     path: Path

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 # runner of a project uses the same one and no other tool picks it by accident.
 DEFAULT_LOCK_KEY = 4815162342
 
+# Of the reference schema. The name of what a block of as_application is for stands in the braces.
+DEFAULT_APPLICATION_ROLE = "app_rls"
+DEFAULT_APPLICATION_SETTING = "app.current_{}_id"
+
 T = TypeVar("T")
 
 # libpq's variables that say *which* database; any one of them makes libpq's rules the choice.
@@ -121,6 +125,16 @@ VARIABLES = (
         meaning="How long a CONCURRENTLY may wait for other sessions before it is cancelled.",
         example="10min",
     ),
+    Variable(
+        name="HEADWATER_APPLICATION_ROLE",
+        meaning="The role under which the application works: as_application in tests takes it.",
+        example=DEFAULT_APPLICATION_ROLE,
+    ),
+    Variable(
+        name="HEADWATER_APPLICATION_SETTING",
+        meaning="The settings that its policies read; {} stands for a keyword of as_application.",
+        example=DEFAULT_APPLICATION_SETTING,
+    ),
     Variable(name="NO_COLOR", meaning="Set to anything: no colours.", example="1"),
 )
 
@@ -150,10 +164,17 @@ class Settings:
     lock_timeout_ms: int = 2_000
     wait_lock_ms: int = 60_000
     wait_concurrently_ms: int = 600_000
+    application_role: str = DEFAULT_APPLICATION_ROLE
+    application_setting: str = DEFAULT_APPLICATION_SETTING
     database: DatabaseChoice | None = None
     """None: the private server."""
     scratch: DatabaseChoice | None = None
     test: DatabaseChoice | None = None
+
+    @property
+    def seeds_folder(self) -> Path:
+        """Give the folder of seeds: the one that is named, or `seeds`, which need not be there."""
+        return self.seeds or self.root / "seeds"
 
     @property
     def history(self) -> str:
@@ -183,6 +204,12 @@ def load_settings(root: Path, environ: Mapping[str, str] | None = None) -> Setti
         lock_timeout_ms=sources.read("HEADWATER_LOCK_TIMEOUT", forms.positive, 2_000),
         wait_lock_ms=sources.read("HEADWATER_WAIT_LOCK", forms.milliseconds, 60_000),
         wait_concurrently_ms=sources.read("HEADWATER_WAIT_CONCURRENTLY", forms.positive, 600_000),
+        application_role=sources.read(
+            "HEADWATER_APPLICATION_ROLE", forms.role, DEFAULT_APPLICATION_ROLE
+        ),
+        application_setting=sources.read(
+            "HEADWATER_APPLICATION_SETTING", forms.context_setting, DEFAULT_APPLICATION_SETTING
+        ),
         database=sources.read_url("DATABASE_URL") or sources.read_libpq(),
         scratch=sources.read_url("HEADWATER_SCRATCH_URL"),
         test=sources.read_url("TEST_DATABASE_URL"),

@@ -84,6 +84,31 @@ def qualified(text: str) -> tuple[str, str]:
     return _name(schema), _name(table)
 
 
+def role(text: str) -> str:
+    """Take the name of a role, which may hold any characters; not one of PostgreSQL's own."""
+    name = text.strip()
+    if not _is_text(name) or not name.isprintable() or not 0 < len(name.encode()) <= 63:
+        raise ValueError("a role is named by at most 63 bytes of text")
+    if re.search("://|@.*:|:.*@", name):
+        raise ValueError("a URL is no role")
+    if name.startswith("pg_") or name in ("none", "public"):
+        raise ValueError(f"{_quoted(name)} belongs to PostgreSQL")
+    return name
+
+
+_PARAMETER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)+")
+
+
+def context_setting(text: str) -> str:
+    """Take the qualified name of settings, in which one `{}` stands for what differs."""
+    form = text.strip()
+    if form.count("{}") != 1 or not _PARAMETER_NAME.fullmatch(form.replace("{}", "x")):
+        raise ValueError(
+            f"{_quoted(form)} is no qualified name with one {{}} in it, such as app.current_{{}}_id"
+        )
+    return form
+
+
 def lock_key(text: str) -> int:
     """Read a whole number that an advisory lock can have."""
     if not re.fullmatch(r"-?[0-9]+", text.strip()):

@@ -30,8 +30,8 @@ from headwater.checks.rebuilding import (
     prepare_to_ask,
     snapshot_of,
 )
+from headwater.checks.reseeding import line_without_running, prove_seeds, seeds_to_prove
 from headwater.checks.scratch import ScratchServer
-from headwater.checks.sowing import line_without_running, prove_seeds, seeds_to_prove
 from headwater.errors import HeadwaterError, TargetError, Unreachable
 from headwater.files.accepted import Sentence
 from headwater.model import (
@@ -40,7 +40,7 @@ from headwater.model import (
     Notify,
     Plan,
     Said,
-    Seeds,
+    SeedFolder,
     Severity,
     Target,
     ignore,
@@ -98,7 +98,7 @@ class _Case:
     settings: Settings
     plan: Plan
     files: Files
-    seeds: Seeds
+    seeds: SeedFolder
     notify: Notify
 
 

@@ -17,7 +17,7 @@ from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
 
-from headwater.model import Seed, Seeds
+from headwater.model import Seed, SeedFolder
 
 _PREFIX = "headwater_seed_"
 
@@ -26,15 +26,15 @@ _importing = threading.RLock()
 
 
 @contextmanager
-def module_of(seed: Seed, seeds: Seeds) -> Generator[ModuleType]:
+def module_of(seed: Seed, folder: SeedFolder) -> Generator[ModuleType]:
     """Run the module of a seed, and give it; its helpers can be imported while it is entered.
 
     Afterwards whatever has their names is as it was before. Raises what the module does.
     """
     name = _PREFIX + seed.name.removesuffix(".py")
-    texts = {name: seed.text, **seeds.helpers}
-    files = {name: seeds.path / seed.name}
-    files |= {each: seeds.path / f"{each}.py" for each in seeds.helpers}
+    texts = {name: seed.text, **folder.helpers}
+    files = {name: folder.path / seed.name}
+    files |= {each: folder.path / f"{each}.py" for each in folder.helpers}
     finder = _Finder(texts, files)
     with _importing:
         before = {each: sys.modules.pop(each) for each in texts if each in sys.modules}

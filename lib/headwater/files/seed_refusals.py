@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from headwater.errors import FilesError
 from headwater.files.text import line_at
-from headwater.model import Finding, Migration, Seed, Seeds, plural
+from headwater.model import Finding, Migration, Seed, SeedFolder, plural
 
 if TYPE_CHECKING:
     from headwater.files.grammar import Script, Statement
@@ -37,21 +37,21 @@ class ReadySeed:
 class ReadySeeds:
     """Seeds that may run, in their order."""
 
-    seeds: Seeds
-    each: tuple[ReadySeed, ...]
+    folder: SeedFolder
+    seeds: tuple[ReadySeed, ...]
 
 
-def accept_seeds(seeds: Seeds) -> ReadySeeds:
+def accept_seeds(folder: SeedFolder) -> ReadySeeds:
     """Check every seed before the first one runs. Raises FilesError with all findings.
 
     There must be one: who asks for seeds does not mean none. The parser is loaded here.
     """
-    if not seeds.seeds and not seeds.findings:
+    if not folder.seeds and not folder.findings:
         raise FilesError(
-            f"there is no seed in {seeds.path}",
+            f"there is no seed in {folder.path}",
             hint="write one, such as seeds/10_people.sql; docs/seeds.md shows how",
         )
-    ready, findings = check_seeds(seeds)
+    ready, findings = check_seeds(folder)
     if findings:
         raise FilesError(
             f"{plural(len(findings), 'problem')} in the seeds; nothing was run",
@@ -61,19 +61,19 @@ def accept_seeds(seeds: Seeds) -> ReadySeeds:
     return ready
 
 
-def check_seeds(seeds: Seeds) -> tuple[ReadySeeds, tuple[Finding, ...]]:
+def check_seeds(folder: SeedFolder) -> tuple[ReadySeeds, tuple[Finding, ...]]:
     """Check seeds one by one; give those that may run, and all that is wrong with the folder."""
-    ready, findings = list[ReadySeed](), list(seeds.findings)
-    for name, text in seeds.helpers.items():
-        findings += _faults_of_helper(text, seeds.shown(f"{name}.py"))
-    for seed in seeds.seeds:
-        file = seeds.shown(seed.name)
+    ready, findings = list[ReadySeed](), list(folder.findings)
+    for name, text in folder.helpers.items():
+        findings += _faults_of_helper(text, folder.shown(f"{name}.py"))
+    for seed in folder.seeds:
+        file = folder.shown(seed.name)
         checked = _check_python(seed, file) if seed.is_python else _check_sql(seed, file)
         if isinstance(checked, ReadySeed):
             ready.append(checked)
         else:
             findings += checked
-    return ReadySeeds(seeds=seeds, each=tuple(ready)), tuple(findings)
+    return ReadySeeds(folder=folder, seeds=tuple(ready)), tuple(findings)
 
 
 # --- SQL --------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ def _check_sql(seed: Seed, file: str) -> ReadySeed | list[Finding]:
     version = file.removesuffix(".sql")
     checked = check(Migration(version=version, text=seed.text, checksum=""))
     findings = [] if isinstance(checked, Accepted) else list(checked)
-    # What cannot run in a transaction defines something, all of it: said once, as what it is here.
+    # Whatever needs no transaction is a definition, and is told below.
     findings = [finding for finding in findings if finding.rule != "no-transaction"]
     findings += [*_faults_of_header(seed, file), *_definitions(script, file)]
     if findings:

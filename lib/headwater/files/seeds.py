@@ -21,10 +21,8 @@ from headwater.errors import FilesError
 from headwater.files.names import MAX_LENGTH
 from headwater.files.read import read_regular_file, shown_name
 from headwater.files.text import normalise
-from headwater.model import Finding, Seed, Seeds
+from headwater.model import Finding, Seed, SeedFolder
 from headwater.settings import Settings
-
-FOLDER = "seeds"
 
 _SEED = re.compile(r"[a-z0-9][a-z0-9_]*\.(?:sql|py)")
 _HELPER = re.compile(r"_[a-z0-9_]+\.[a-z0-9]+")
@@ -39,19 +37,19 @@ _NAMES = (
 )
 
 
-def read_seeds(settings: Settings) -> Seeds:
+def read_seeds(settings: Settings) -> SeedFolder:
     """Read the folder of seeds that the settings name.
 
     Where none is named and there is no `seeds` beside tasks.py, there are no seeds. Raises
     FilesError when a folder that is named is not there: a mistyped path is never "no seeds".
     """
-    folder = settings.seeds or settings.root / FOLDER
+    folder = settings.seeds_folder
     if settings.seeds is None and not folder.exists():
-        return Seeds(path=folder)
+        return SeedFolder(path=folder)
     return read_seeds_in(folder)
 
 
-def read_seeds_in(folder: Path) -> Seeds:
+def read_seeds_in(folder: Path) -> SeedFolder:
     """Read a folder of seeds: those in byte order of their names, and all that is wrong.
 
     Raises FilesError when the folder cannot be read.
@@ -116,9 +114,9 @@ class _Reader:
         file = f"{self.folder.name}/{name}"
         self.findings.append(Finding(rule=rule, message=message, file=file))
 
-    def finish(self) -> Seeds:
+    def finish(self) -> SeedFolder:
         """Put together what was read."""
-        return Seeds(
+        return SeedFolder(
             path=self.folder,
             seeds=tuple(self.seeds),
             helpers=self.helpers,

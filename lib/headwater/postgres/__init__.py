@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from headwater.postgres.psql import run_psql, url_of
     from headwater.postgres.reset import reset as rebuild
     from headwater.postgres.run import migrate, pending, status
-    from headwater.postgres.seeding import apply_seeds, require_seedable
+    from headwater.postgres.seeding import apply_accepted, apply_seeds, require_seedable
     from headwater.postgres.server import destroy, server_of, stop
     from headwater.postgres.target import choose_target, private_target
     from headwater.postgres.trial import trial as try_out
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headwater.postgres.weighing import weights_of
 
 __all__ = [
+    "apply_accepted",
     "apply_seeds",
     "choose_target",
     "destroy",
@@ -42,6 +43,7 @@ __all__ = [
 
 __getattr__ = exporting(
     __name__,
+    apply_accepted="seeding",
     apply_seeds="seeding",
     choose_target="target",
     destroy="server",

@@ -37,8 +37,8 @@ from headwater.model import (
     Notify,
     Rebuilt,
     Said,
+    SeedFolder,
     SeedResult,
-    Seeds,
     Target,
     ignore,
 )
@@ -85,7 +85,7 @@ def reset(
     folder: MigrationFolder,
     settings: Settings,
     *,
-    seeds: Seeds | None = None,
+    seeds: SeedFolder | None = None,
     notify: Notify = ignore,
 ) -> Rebuilt:
     """Drop the managed schemas, empty history, and run every file again; then the seeds, if given.
@@ -121,7 +121,7 @@ def reset(
                 return job.in_steps(connection, because=reason.failure)
 
 
-def _accepted_seeds(seeds: Seeds | None) -> ReadySeeds | None:
+def _accepted_seeds(seeds: SeedFolder | None) -> ReadySeeds | None:
     if seeds is None:
         return None
     from headwater.files.seed_refusals import accept_seeds  # only now: it loads the parser
@@ -214,7 +214,7 @@ class _Rebuild:
             return ()
         from headwater.postgres.seeding import run_seeds
 
-        return tuple(run_seeds(connection, self.seeds, self.settings, notify=self.notify))
+        return run_seeds(connection, self.seeds, self.settings, notify=self.notify)
 
     def _begin(
         self, connection: Connection, *, meanwhile: Callable[[], object] | None = None
@@ -301,11 +301,7 @@ class _Rebuild:
 
         try:
             return apply_accepted(
-                self.target,
-                self.seeds,
-                self.settings,
-                was_disposable=True,
-                notify=self.notify,
+                self.target, self.seeds, self.settings, notify=self.notify
             ).results
         except (SeedFailed, LockBusy, TargetError) as error:
             raise HalfDone(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +26,8 @@ from headwater.model import (
     Notify,
     Said,
     Seeded,
+    SeedFolder,
     SeedResult,
-    Seeds,
     Started,
     Target,
     ignore,
@@ -35,7 +35,7 @@ from headwater.model import (
 )
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.databases import is_disposable
-from headwater.postgres.lending import NotYours, lent, no_commit, was_refused
+from headwater.postgres.lent_connection import NotYours, lent, no_commit, was_refused
 from headwater.postgres.lock import sessions_with_locks
 from headwater.postgres.patience import NO_LOCK, patiently
 from headwater.postgres.pooler import require_own_session
@@ -58,49 +58,40 @@ if TYPE_CHECKING:
 
 
 def apply_seeds(
-    target: Target,
-    seeds: Seeds,
-    settings: Settings,
-    *,
-    was_disposable: bool = False,
-    notify: Notify = ignore,
+    target: Target, folder: SeedFolder, settings: Settings, *, notify: Notify = ignore
 ) -> Seeded:
     """Run every seed on a disposable database, in one transaction.
 
     In order: check every file, connect, require a database that is disposable, run, commit. After
-    any failure the rows are as they were. The lock of migrations is not taken: it writes rows, and
-    waits for whoever changes a table as any writer does. `was_disposable` says that the caller has
-    asked already, before it was migrated: an empty database is no longer one then.
+    any failure the rows are as they were. Seeding takes no lock of migrations: it writes rows, and
+    waits for whoever changes a table as any writer does.
 
     Raises FilesError (a file is refused, or there is none), UnsafeTarget (not disposable),
     SeedFailed, LockBusy.
     """
-    ready = accept_seeds(seeds)
-    return apply_accepted(target, ready, settings, was_disposable=was_disposable, notify=notify)
+    ready = require_seedable(target, folder)
+    return apply_accepted(target, ready, settings, notify=notify)
 
 
-def apply_accepted(
-    target: Target,
-    ready: ReadySeeds,
-    settings: Settings,
-    *,
-    was_disposable: bool = False,
-    notify: Notify = ignore,
-) -> Seeded:
-    """Run seeds that were checked already, as `apply_seeds` does."""
-    with connect(target, purpose="seed") as connection:
-        require_own_session(connection, target)
-        if not was_disposable:
-            _require_disposable(connection, target)
-        return Seeded(results=_patiently(connection, ready, settings, notify))
+def require_seedable(target: Target, folder: SeedFolder) -> ReadySeeds:
+    """Raise what `apply_seeds` would before anything is run; give the seeds for `apply_accepted`.
 
-
-def require_seedable(target: Target, seeds: Seeds) -> None:
-    """Raise what `apply_seeds` would, before anything is run: for who does something else first."""
-    accept_seeds(seeds)
+    For who migrates first: an empty database is disposable, and is no longer empty then.
+    """
+    ready = accept_seeds(folder)
     with connect(target, purpose="seed") as connection:
         require_own_session(connection, target)
         _require_disposable(connection, target)
+    return ready
+
+
+def apply_accepted(
+    target: Target, ready: ReadySeeds, settings: Settings, *, notify: Notify = ignore
+) -> Seeded:
+    """Run seeds on a target that was found disposable: by `require_seedable`, or by a reset."""
+    with connect(target, purpose="seed") as connection:
+        require_own_session(connection, target)
+        return Seeded(results=_patiently(connection, ready, settings, notify))
 
 
 def _require_disposable(connection: Connection, target: Target) -> None:
@@ -120,7 +111,7 @@ def _patiently(
 ) -> tuple[SeedResult, ...]:
     def run() -> tuple[SeedResult, ...]:
         with transaction_of_seeds(connection, settings):
-            return tuple(run_seeds(connection, ready, settings, notify=notify))
+            return run_seeds(connection, ready, settings, notify=notify)
 
     return patiently(
         run,
@@ -149,20 +140,34 @@ def transaction_of_seeds(connection: Connection, settings: Settings) -> Generato
         raise
 
 
+AfterEach = Callable[[ReadySeed, SeedResult], None]
+
+
+def _go_on(_seed: ReadySeed, _result: SeedResult) -> None:
+    """Do nothing between two seeds."""
+
+
 def run_seeds(
-    connection: Connection, ready: ReadySeeds, settings: Settings, *, notify: Notify = ignore
-) -> Iterator[SeedResult]:
+    connection: Connection,
+    ready: ReadySeeds,
+    settings: Settings,
+    *,
+    after_each: AfterEach = _go_on,
+    notify: Notify = ignore,
+) -> tuple[SeedResult, ...]:
     """Run seeds one after the other inside the transaction that is open, telling of each.
 
-    Raises SeedFailed; NO_LOCK as it is, to try again. Either way the transaction is to be ended.
+    `after_each` is called behind each one, before the next one runs. Raises SeedFailed; NO_LOCK as
+    it is, to try again. Either way the transaction is to be ended.
     """
+    results = list[SeedResult]()
     forget = FORGET + pins(connection, lock_timeout_ms=settings.lock_timeout_ms)
-    for index, seed in enumerate(ready.each, start=1):
-        notify(Started(version=seed.file, index=index, total=len(ready.each)))
+    for index, seed in enumerate(ready.seeds, start=1):
+        notify(Started(version=seed.file, index=index, total=len(ready.seeds)))
         begun = time.monotonic()
         if seed.script is None:
             rows, wrote = None, dict[str, int]()
-            _run_python(connection, seed, ready.seeds, forget)
+            _run_python(connection, seed, ready.folder, forget)
         else:
             rows, wrote = _run_sql(connection, seed, seed.script, forget)
         result = SeedResult(
@@ -172,7 +177,9 @@ def run_seeds(
             wrote=wrote,
         )
         notify(Said(message=f"ran {seed.file} in {result.duration_ms} ms{_counted(result)}"))
-        yield result
+        after_each(seed, result)
+        results.append(result)
+    return tuple(results)
 
 
 def _counted(result: SeedResult) -> str:
@@ -233,11 +240,11 @@ def _error_of_sql(reply: Reply, seed: ReadySeed, script: Script, *, offset: int)
 # --- Python -----------------------------------------------------------------------------------
 
 
-def _run_python(connection: Connection, seed: ReadySeed, seeds: Seeds, forget: bytes) -> None:
+def _run_python(connection: Connection, seed: ReadySeed, folder: SeedFolder, forget: bytes) -> None:
     """Call a seed's function with the connection, whose transaction it cannot end; then end it."""
     name = savepoint_name()
     require_sent(connection, b"SAVEPOINT %s;\n" % name + no_commit(name), f"running {seed.file}")
-    _call(connection, seed, seeds, name)
+    _call(connection, seed, folder, name)
     _require_transaction(connection, seed)
     reply = send(connection, check_what_is_deferred(name) + forget)
     if isinstance(reply.error, NO_LOCK):
@@ -246,21 +253,21 @@ def _run_python(connection: Connection, seed: ReadySeed, seeds: Seeds, forget: b
         raise _failed_at_its_end(reply.error, seed)
 
 
-def _call(connection: Connection, seed: ReadySeed, seeds: Seeds, name: bytes) -> None:
+def _call(connection: Connection, seed: ReadySeed, folder: SeedFolder, name: bytes) -> None:
     from headwater.files.seed_modules import module_of
 
     try:
         # What it prints is for people: stdout may be the one object of JSON.
         with (
             redirect_stdout(sys.stderr),
-            module_of(seed.seed, seeds) as module,
+            module_of(seed.seed, folder) as module,
             lent(connection) as borrowed,
         ):
             answer = module.seed(borrowed)
     except NO_LOCK:
         raise
     except (Exception, SystemExit) as error:
-        raise _python_failed(error, seed, seeds, name) from error
+        raise _python_failed(error, seed, folder, name) from error
     if answer is not None:
         raise _failed_at(
             Place(file=seed.file, line=seed.line, column=0, source=_line(seed, seed.line)),
@@ -295,9 +302,11 @@ _ENDED = "it ended the transaction that it ran in"
 _INNER = "what may fail belongs into: with connection.transaction():"
 
 
-def _python_failed(error: BaseException, seed: ReadySeed, seeds: Seeds, name: bytes) -> SeedFailed:
+def _python_failed(
+    error: BaseException, seed: ReadySeed, folder: SeedFolder, name: bytes
+) -> SeedFailed:
     """Tell of an exception: the last line of the folder's that it came through."""
-    place = _place_of_exception(error, seed, seeds)
+    place = _place_of_exception(error, seed, folder)
     if isinstance(error, psycopg.Error):
         if was_refused(error, name):
             return _failed_at(place, _ENDED, hint="remove its COMMIT; Headwater begins and commits")
@@ -310,16 +319,16 @@ def _words(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(error)).strip()
 
 
-def _place_of_exception(error: BaseException, seed: ReadySeed, seeds: Seeds) -> Place:
-    files = {seed.seed.name, *(f"{name}.py" for name in seeds.helpers)}
+def _place_of_exception(error: BaseException, seed: ReadySeed, folder: SeedFolder) -> Place:
+    files = {seed.seed.name, *(f"{name}.py" for name in folder.helpers)}
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
-        if path.parent == seeds.path and path.name in files and frame.lineno:
-            text = seeds.helpers.get(path.stem, seed.seed.text)
+        if path.parent == folder.path and path.name in files and frame.lineno:
+            text = folder.helpers.get(path.stem, seed.seed.text)
             source = line_at(text, frame.lineno)
             column = _characters(source, frame.colno)
             return Place(
-                file=seeds.shown(path.name), line=frame.lineno, column=column, source=source
+                file=folder.shown(path.name), line=frame.lineno, column=column, source=source
             )
     return Place(file=seed.file, line=seed.line, column=0, source=_line(seed, seed.line))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headwater.lazy import exporting
 
 if TYPE_CHECKING:
-    from headwater.testing.context import MissingContext, as_application
+    from headwater.testing.context import MissingContextWarning, as_application
     from headwater.testing.databases import Database
     from headwater.testing.lending import drop_database as drop_database
     from headwater.testing.lending import find_database as find_database
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from headwater.testing.sweeping import sweep as sweep
     from headwater.testing.use import database
 
-__all__ = ["Database", "MissingContext", "Row", "as_application", "database", "insert"]
+__all__ = ["Database", "MissingContextWarning", "Row", "as_application", "database", "insert"]
 
 __getattr__ = exporting(
     __name__,
     Database="databases",
-    MissingContext="context",
+    MissingContextWarning="context",
     Row="rows",
     as_application="context",
     database="use",

@@ -18,11 +18,12 @@ block without a context tells of each statement that found nothing.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import sys
 import warnings
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -35,16 +36,26 @@ import psycopg
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.rows import tuple_row
 
-from headwater.errors import HeadwaterError, TargetError
-
-ROLE = "app_rls"
-SETTING = "app.current_{}_id"
+from headwater import settings_forms as forms
+from headwater.errors import HeadwaterError, SettingsError, TargetError
+from headwater.settings import (
+    DEFAULT_APPLICATION_ROLE,
+    DEFAULT_APPLICATION_SETTING,
+    load_settings,
+)
+from headwater.testing.noted import noted
+from headwater.testing.project import find_project
+from headwater.testing.watching_cursors import watched
 
 Connection = psycopg.Connection[Any]
 
 
-class MissingContext(UserWarning):
-    """A statement found nothing in a block that says not for whom the application works."""
+class MissingContextWarning(UserWarning):
+    """Rows may be hidden because the context of a block is not the one that policies ask for.
+
+    Either nothing was said of it, and a statement found nothing; or a keyword was given whose
+    setting nothing in the database reads.
+    """
 
 
 @contextmanager
@@ -56,24 +67,31 @@ def as_application(
         with as_application(connection, organization=org, project=project.id):
             connection.execute("select * from kb.documents")
 
-    A keyword NAME sets `app.current_NAME_id` (`setting`, in which `{}` stands for the name) to a
-    UUID, a number, a text, or to the `id` of a row. None says that there is none, on purpose. The
-    other settings of that form that the policies and functions of the database read are emptied,
-    so that a block inside another one has nothing of its context. Afterwards role and settings are
-    what they were. (A setting that never was set is empty then: PostgreSQL forgets no name.)
+    A keyword NAME sets `app.current_NAME_id` to a UUID, a number, a text, or to the `id` of a row.
+    None says that there is none, on purpose. The other settings of that form that the policies and
+    functions of the database read are emptied, so that a block inside another one has nothing of
+    its context. Afterwards role and settings are what they were. (A setting that never was set is
+    empty then: PostgreSQL forgets no name.)
 
-    In a block without any keyword a statement that finds or changes nothing warns once of
-    `MissingContext`, and a row that row security refuses gets a note with the same words.
+    The role, and the form of the settings, in which `{}` stands for the name, are what `role` and
+    `setting` say; else what the project does in whose folder the process works, by
+    `HEADWATER_APPLICATION_ROLE` and `HEADWATER_APPLICATION_SETTING`.
+
+    In a block without any keyword a statement that finds or changes nothing warns once, with
+    `MissingContextWarning`, and a row that row security refuses gets a note with the same words.
+    One row of only zeros, falses, empty texts or nulls counts as nothing: aggregates give that of
+    no rows. A keyword whose setting nothing in the database reads is warned of as well.
 
     On an idle connection the block commits what is open at its end, and rolls back when it raises.
     In an open transaction it is a savepoint: rolled back when it raises, and when a statement in it
     failed, even if the error was caught.
 
     Raises TargetError, before anything is set, where the role is missing, cannot be taken or is not
-    bound by row security; HeadwaterError where the block was left under another role.
+    bound by row security; HeadwaterError where the block was left under another role; SettingsError
+    where the project's settings cannot be used; TypeError and ValueError for a keyword without id.
     """
     _require_usable(connection)
-    role, setting = role or ROLE, setting or SETTING
+    role, setting = _role_and_setting(role, setting)
     inside = connection.info.transaction_status is TransactionStatus.INTRANS
     values = {name: _text(name, value) for name, value in context.items()}
     with _outside_a_transaction(connection):
@@ -82,7 +100,8 @@ def as_application(
     block = _Block(role=role, setting=setting, values=values, read=read)
     _warn_of_unread(block)
     entered = _savepoint if inside else _session
-    with _watched(connection, block), _explained(block), entered(connection, block):
+    tell = block.tell_once if block.forgotten else None
+    with watched(connection, tell), _explained(block), entered(connection, block):
         yield connection
 
 
@@ -121,6 +140,12 @@ class _Block:
             f"{names[0]}=None where that is the point"
         )
 
+    def tell_once(self, status: str) -> None:
+        """Warn of a statement that found nothing, unless this block has warned already."""
+        if not self.told:
+            self.told = True
+            _warn(self.explanation(f"nothing was found or changed ({status})"))
+
 
 # --- before anything is set -------------------------------------------------------------------
 
@@ -130,31 +155,67 @@ def _require_usable(connection: Connection) -> None:
         raise TypeError(f"as_application takes a psycopg.Connection, not {connection!r}")
     status = connection.info.transaction_status
     if status is TransactionStatus.INERROR:
-        raise _told(
-            "as_application cannot begin: the transaction is aborted",
-            hint="roll back first, or catch the error inside `with connection.transaction():`",
+        raise noted(
+            TargetError(
+                "as_application cannot begin: the transaction is aborted",
+                hint="roll back first, or catch the error inside `with connection.transaction():`",
+            )
         )
     if connection.info.pipeline_status is not PipelineStatus.OFF:
-        raise _told(
-            "as_application cannot begin inside a pipeline",
-            hint="open the block first, and the pipeline in it",
+        raise noted(
+            TargetError(
+                "as_application cannot begin inside a pipeline",
+                hint="open the block first, and the pipeline in it",
+            )
         )
     if status is TransactionStatus.ACTIVE:
-        raise _told(
-            "as_application cannot begin: the connection is busy with a COPY or a stream",
-            hint="finish it before the block",
+        raise noted(
+            TargetError(
+                "as_application cannot begin: the connection is busy with a COPY or a stream",
+                hint="finish it before the block",
+            )
         )
+
+
+def _role_and_setting(role: str | None, setting: str | None) -> tuple[str, str]:
+    """Give what the call names, or else what the project does. Raises ValueError, SettingsError."""
+    if setting is not None:
+        forms.context_setting(setting)
+    if role is not None and setting is not None:
+        return role, setting
+    role_here, setting_here = _named_in(Path.cwd())
+    return role or role_here, setting or setting_here
+
+
+@cache
+def _named_in(folder: Path) -> tuple[str, str]:
+    """Give the role and the form of the settings of the project that a folder is in."""
+    try:
+        root = find_project(folder)
+    except SettingsError:
+        return DEFAULT_APPLICATION_ROLE, DEFAULT_APPLICATION_SETTING
+    settings = load_settings(root, os.environ)
+    return settings.application_role, settings.application_setting
 
 
 def _text(name: str, value: Any) -> str:
-    """Give what a setting is set to. Raises TypeError for what is no id and has none."""
+    """Give what a setting is set to.
+
+    Raises TypeError for what is no id and has none, ValueError for an empty text.
+    """
     if value is None:
         return ""
     found = value
     if not isinstance(value, UUID | str | int):
         found = value.get("id") if isinstance(value, Mapping) else getattr(value, "id", None)
-    if not isinstance(found, UUID | str | int):
+    # (A boolean is a number to Python, and no id to anybody.)
+    if isinstance(found, bool) or not isinstance(found, UUID | str | int):
         raise TypeError(f"as_application: {name} is neither an id nor a row with an id: {value!r}")
+    if found == "":
+        raise ValueError(
+            f"as_application: {name} is an empty text; "
+            f"write {name}=None where there is none on purpose"
+        )
     return str(found)
 
 
@@ -172,18 +233,22 @@ def _require_bound(connection: Connection, role: str) -> None:
     """Refuse a role that is not there, or whose rows row security would not hide."""
     [(exists, bypasses, owned)] = _rows(connection, _FACTS, [role])
     if not exists:
-        raise _told(
-            f"role {role} does not exist",
-            hint="create it in a migration, or name the application's role: "
-            "as_application(connection, role=...)",
+        raise noted(
+            TargetError(
+                f"role {role} does not exist",
+                hint="create it in a migration, or name the application's role: "
+                "application_role in [tool.headwater], or as_application(connection, role=...)",
+            )
         )
     if bypasses or owned:
         why = "bypasses row security" if bypasses else f"owns {owned}, and so sees all of its rows"
-        raise _told(
-            f"role {role} {why}: a test under it would prove nothing",
-            hint=f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS"
-            if bypasses
-            else "let another role own the tables, or ALTER TABLE ... FORCE ROW LEVEL SECURITY",
+        raise noted(
+            TargetError(
+                f"role {role} {why}: a test under it would prove nothing",
+                hint=f"ALTER ROLE {role} NOSUPERUSER NOBYPASSRLS"
+                if bypasses
+                else "let another role own the tables, or ALTER TABLE ... FORCE ROW LEVEL SECURITY",
+            )
         )
 
 
@@ -204,19 +269,37 @@ SELECT DISTINCT m[1] FROM (
 ORDER BY 1
 """
 
-_read_before: WeakKeyDictionary[Connection, dict[str, tuple[str, ...]]] = WeakKeyDictionary()
+# What it reads is another one whenever a row of these catalogues is: each version of a row has
+# another place, or another transaction. (Twenty times as fast as to read it.)
+_STATE = """
+SELECT pg_catalog.sum(pg_catalog.hashtextextended(version, 0)) FROM (
+    SELECT pg_catalog.format('policy %%s %%s', ctid, xmin) FROM pg_catalog.pg_policy
+    UNION ALL
+    SELECT pg_catalog.format('default %%s %%s', ctid, xmin) FROM pg_catalog.pg_attrdef
+    UNION ALL
+    SELECT pg_catalog.format('view %%s %%s', ctid, xmin) FROM pg_catalog.pg_rewrite
+     WHERE oid >= 16384
+    UNION ALL
+    SELECT pg_catalog.format('function %%s %%s', ctid, xmin) FROM pg_catalog.pg_proc
+     WHERE oid >= 16384
+) AS row(version)
+"""
+
+# Of each connection, by setting: the state at which it was read, and the names.
+_Read = dict[str, tuple[Any, tuple[str, ...]]]
+_read_before: WeakKeyDictionary[Connection, _Read] = WeakKeyDictionary()
 
 
 def _names_that_are_read(connection: Connection, setting: str) -> tuple[str, ...]:
-    """Give the names whose settings the database's own code reads; asked once a connection."""
+    """Give the names whose settings the database's own code reads, as it is now."""
+    [(state,)] = _rows(connection, _STATE, [])
     known = _read_before.setdefault(connection, {})
-    if setting not in known:
+    if setting not in known or known[setting][0] != state:
         parts = [re.sub(r"(\W)", r"\\\1", part) for part in setting.split("{}")]
-        if len(parts) != 2:
-            raise ValueError(f"a setting with one {{}} in it, such as {SETTING}, not {setting!r}")
         pattern = r"\y" + r"(\w+?)".join(parts) + r"\y"
-        known[setting] = tuple(name for (name,) in _rows(connection, _READ, [pattern]))
-    return known[setting]
+        names = tuple(name for (name,) in _rows(connection, _READ, [pattern]))
+        known[setting] = (state, names)
+    return known[setting][1]
 
 
 def _warn_of_unread(block: _Block) -> None:
@@ -263,8 +346,8 @@ def _set_back(connection: Connection, before: Mapping[str, str]) -> dict[str, st
         return _exchanged(connection, before, local=False)
 
 
-# Set for one transaction: while it is there, that transaction is, and nothing before the block was
-# rolled back to.
+# A setting local to the transaction: if it is gone at the end, the transaction was ended or rolled
+# back in the block.
 _MARK = "headwater.as_application"
 
 
@@ -300,10 +383,11 @@ def _require_in_force(found: Mapping[str, str], block: _Block) -> None:
 
 
 def _lost(why: str) -> HeadwaterError:
-    return _told(
-        f"as_application was not in force for all of its block: {why}",
-        hint="what ran behind that had other rights; end transactions and change roles outside",
-        kind=HeadwaterError,
+    return noted(
+        HeadwaterError(
+            f"as_application was not in force for all of its block: {why}",
+            hint="what ran behind that had other rights; end transactions and change roles outside",
+        )
     )
 
 
@@ -326,9 +410,11 @@ def _exchanged(
         rows = _rows(connection, _EXCHANGE, [[*settings], [*settings.values()], local])
     except psycopg.errors.InsufficientPrivilege as error:
         user, role = connection.info.user, settings.get("role")
-        raise _told(
-            f"{user} may not act as {role}: {error.diag.message_primary}",
-            hint=f"GRANT {role} TO {user}, or connect as a superuser",
+        raise noted(
+            TargetError(
+                f"{user} may not act as {role}: {error.diag.message_primary}",
+                hint=f"GRANT {role} TO {user}, or connect as a superuser",
+            )
         ) from error
     return {name: was for name, was, _ in rows}
 
@@ -362,36 +448,7 @@ def _as_note_of(first: BaseException) -> Generator[None]:
         first.add_note(f"as_application could not set back the role and its settings: {error}")
 
 
-def _told(message: str, *, hint: str, kind: type[HeadwaterError] = TargetError) -> HeadwaterError:
-    error = kind(message, hint=hint)
-    error.add_note(hint)  # which a traceback shows
-    return error
-
-
 # --- telling of a context that is missing ------------------------------------------------------
-
-_blocks: WeakKeyDictionary[Connection, list[_Block]] = WeakKeyDictionary()
-
-
-@contextmanager
-def _watched(connection: Connection, block: _Block) -> Generator[None]:
-    """Make the block the connection's innermost one, with cursors that look if it is forgotten."""
-    blocks = _blocks.setdefault(connection, [])
-    before: tuple[Any, Any] = connection.cursor_factory, connection.server_cursor_factory
-    if block.forgotten:
-        connection.cursor_factory = _watching(before[0])
-        connection.server_cursor_factory = _watching(before[1])
-    after: tuple[Any, Any] = connection.cursor_factory, connection.server_cursor_factory
-    blocks.append(block)
-    try:
-        yield
-    finally:
-        blocks.pop()
-        # A factory that the test has put there meanwhile stays.
-        if connection.cursor_factory is after[0]:
-            connection.cursor_factory = before[0]
-        if connection.server_cursor_factory is after[1]:
-            connection.server_cursor_factory = before[1]
 
 
 @contextmanager
@@ -407,110 +464,6 @@ def _explained(block: _Block) -> Generator[None]:
         raise
 
 
-@cache
-def _watching(base: Any) -> Any:
-    """Give a class of cursors that does what another one does, and looks at what was found."""
-    if isinstance(base, type) and issubclass(base, _Looking):
-        return base
-    if isinstance(base, type):
-        return type(f"Watched{base.__name__}", (_Looking, base), {})
-    return lambda *args, **kwargs: _watching_of(base(*args, **kwargs))
-
-
-def _watching_of(cursor: Any) -> Any:
-    """Make a cursor that a function has made one that looks."""
-    kind: Any = type(cursor)
-    cursor.__class__ = _watching(kind)
-    return cursor
-
-
-class _Looking:
-    """What is put before a class of cursors: a look at what each statement found.
-
-    A cursor of the client knows that behind `execute`; in a pipeline, and on the server, it knows
-    when rows are fetched.
-    """
-
-    _unfetched = False
-
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
-        return self._looked(super().execute, args, kwargs)  # type: ignore[misc]
-
-    def executemany(self, *args: Any, **kwargs: Any) -> Any:
-        return self._looked(super().executemany, args, kwargs)  # type: ignore[misc]
-
-    def _looked(self, run: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        done = run(*args, **kwargs)
-        self._unfetched = True
-        cursor: Any = self
-        if cursor.connection.info.pipeline_status is PipelineStatus.OFF and (
-            cursor.rowcount == 0 or _says_nothing(cursor.pgresult)
-        ):
-            self._tell()
-        return done
-
-    def fetchone(self) -> Any:
-        return self._fetched(super().fetchone())  # type: ignore[misc]
-
-    def fetchmany(self, size: int = 0) -> Any:
-        return self._fetched(super().fetchmany(size))  # type: ignore[misc]
-
-    def fetchall(self) -> Any:
-        return self._fetched(super().fetchall())  # type: ignore[misc]
-
-    def __next__(self) -> Any:
-        try:
-            row = super().__next__()  # type: ignore[misc]
-        except StopIteration:
-            self._fetched(None)
-            raise
-        return self._fetched(row)
-
-    def _fetched(self, found: Any) -> Any:
-        """Tell when the first that was fetched is nothing."""
-        cursor: Any = self
-        first, self._unfetched = self._unfetched, False
-        if first and (found is None or found == [] or _says_nothing(cursor.pgresult)):
-            self._tell()
-        return found
-
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        found = False
-        for row in super().stream(*args, **kwargs):  # type: ignore[misc]
-            found = True
-            yield row
-        if not found:
-            self._tell()
-
-    @contextmanager
-    def copy(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
-        with super().copy(*args, **kwargs) as copy:  # type: ignore[misc]
-            yield copy
-        cursor: Any = self
-        if cursor.rowcount == 0:
-            self._tell()
-
-    def _tell(self) -> None:
-        cursor: Any = self
-        block = next(reversed(_blocks.get(cursor.connection, [])), None)
-        if block is None or block.told or not block.forgotten:
-            return
-        block.told = True
-        _warn(block.explanation(f"nothing was found or changed ({cursor.statusmessage})"))
-
-
-# What count, exists, bool_or, max and json_agg say of no rows, as text and in binary.
-_NOTHING = (b"0", b"f", b"", b"[]", b"{}")
-
-
-def _says_nothing(result: Any) -> bool:
-    """Say whether a result is the one row that an aggregate gives of no rows."""
-    if result is None or result.ntuples != 1 or result.nfields == 0:
-        return False
-    values = [result.get_value(0, column) for column in range(result.nfields)]
-    return all(v is None or v in _NOTHING or not v.strip(b"\0") for v in values)
-
-
 _INNER = (
     str(Path(__file__).parent),
     str(Path(psycopg.__file__).parent),
@@ -524,4 +477,4 @@ def _warn(message: str) -> None:
     level, frame = 1, sys._getframe()
     while frame.f_back and frame.f_code.co_filename.startswith(_INNER):
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, MissingContext, stacklevel=level)
+    warnings.warn(message, MissingContextWarning, stacklevel=level)

@@ -9,7 +9,7 @@ from pathlib import Path
 from headwater.errors import SettingsError
 from headwater.files.read import read_sound_folder
 from headwater.files.seeds import read_seeds
-from headwater.model import MigrationFolder, Seeds
+from headwater.model import MigrationFolder, SeedFolder
 from headwater.settings import Settings, load_settings
 
 
@@ -30,7 +30,7 @@ class Project:
 
     settings: Settings = field(repr=False)
     folder: MigrationFolder = field(repr=False)
-    seeds: Seeds = field(repr=False)
+    seeds: SeedFolder = field(repr=False)
     """What is wrong with them is told to whoever asks for them."""
 
     @property

@@ -14,6 +14,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Json, Jsonb
 
 from headwater.errors import HeadwaterError
+from headwater.testing.noted import noted
 
 Connection = psycopg.Connection[Any]
 
@@ -74,7 +75,12 @@ def insert(connection: Connection, table: str, /, **columns: Any) -> Row:
     found = _described(connection, table)
     for name in columns:
         if name not in found.columns:
-            raise HeadwaterError(f"{table} has no column {name}{_nearest(name, found.columns)}")
+            raise noted(
+                HeadwaterError(
+                    f"{table} has no column {name}{_nearest(name, found.columns)}",
+                    hint="name a column of the table, or add it in a migration",
+                )
+            )
     readable = [name for name, column in found.columns.items() if column.readable]
     values = [_adapted(value, found.columns[name]) for name, value in columns.items()]
     # (Raw, as to the other kinds of cursor a % in a column's name is the start of a placeholder.)
@@ -83,7 +89,12 @@ def insert(connection: Connection, table: str, /, **columns: Any) -> Row:
         row = cursor.fetchone() if readable else None
     # A trigger or a rule may have kept the row out.
     if readable and row is None:
-        raise HeadwaterError(f"no row was inserted into {table}: something there swallowed it")
+        raise noted(
+            HeadwaterError(
+                f"no row was inserted into {table}: a trigger or a rule of the table kept it out",
+                hint="look for a BEFORE trigger that returns NULL, and for a rule DO INSTEAD",
+            )
+        )
     return Row(table, dict(zip(readable, row, strict=True)) if row else columns)
 
 
@@ -143,7 +154,12 @@ def _described(connection: Connection, table: str) -> _Table:
         rows = cursor.execute(_COLUMNS, [name.as_string(connection)]).fetchall()
         if not rows:
             known = [text for (text,) in cursor.execute(_TABLES)]
-            raise HeadwaterError(f"there is no table {table}{_nearest(table, known)}")
+            raise noted(
+                HeadwaterError(
+                    f"there is no table {table}{_nearest(table, known)}",
+                    hint="write schema.table; a migration that is not applied has made none",
+                )
+            )
     return _Table(
         name=name,
         columns={

@@ -17,7 +17,7 @@ from psycopg import sql
 from headwater.checks.rebuilding import snapshot_of
 from headwater.errors import FilesError, HeadwaterError, SeedFailed
 from headwater.files.seeds import read_seeds
-from headwater.model import Finding, Notify, Said, SeedResult, Seeds, Target, plural
+from headwater.model import Finding, Notify, Said, SeedFolder, SeedResult, Target, plural
 from headwater.postgres.connect import Connection, connect, only_catalog_names
 from headwater.postgres.translate import translated
 from headwater.schema.diff import compare
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NAME = "seeds"
 
 
-def seeds_to_prove(settings: Settings) -> Seeds:
+def seeds_to_prove(settings: Settings) -> SeedFolder:
     """Read the seeds; a folder that cannot be read is a finding here."""
     try:
         return read_seeds(settings)
@@ -40,10 +40,10 @@ def seeds_to_prove(settings: Settings) -> Seeds:
         finding = Finding(
             rule=error.code, message=error.message, hint=error.hint, source=error.detail
         )
-        return Seeds(path=settings.seeds or settings.root, findings=(finding,))
+        return SeedFolder(path=settings.seeds_folder, findings=(finding,))
 
 
-def line_without_running(seeds: Seeds) -> CheckLine:
+def line_without_running(seeds: SeedFolder) -> CheckLine:
     """Tell of seeds that cannot be run: there are none, their files are wrong, or no database."""
     if not seeds.seeds and not seeds.findings:
         return CheckLine(name=NAME, outcome=Outcome.OK, summary="there are none")
@@ -57,7 +57,7 @@ def line_without_running(seeds: Seeds) -> CheckLine:
 
 
 def prove_seeds(
-    shop: Workshop, built: Built, seeds: Seeds, settings: Settings, notify: Notify
+    shop: Workshop, built: Built, seeds: SeedFolder, settings: Settings, notify: Notify
 ) -> CheckLine:
     """Run the seeds on a copy of what was built, twice, unless it is known how that ends."""
     if not seeds.seeds or seeds.findings:
@@ -123,7 +123,7 @@ def _run_twice(
     with connect(copy, purpose="verify") as connection, translated("running the seeds"):
         try:
             with transaction_of_seeds(connection, settings):
-                list(run_seeds(connection, ready, settings))
+                run_seeds(connection, ready, settings)
         except SeedFailed as error:
             return (error.finding,), None
         after = snapshot_of(connection, settings)
@@ -146,15 +146,19 @@ def _definer(copy: Target, ready: ReadySeeds, settings: Settings, before: Snapsh
     """Run the seeds once more, and give the first behind which the schema is another one."""
     from headwater.postgres.seeding import run_seeds, transaction_of_seeds
 
+    definers: list[ReadySeed] = []
+
+    def look(seed: ReadySeed, _result: SeedResult) -> None:
+        if not definers and _differences(before, snapshot_of(connection, settings)):
+            definers.append(seed)
+
     with (
         connect(copy, purpose="verify") as connection,
         translated("running the seeds"),
         transaction_of_seeds(connection, settings),
     ):
-        for _, seed in zip(run_seeds(connection, ready, settings), ready.each, strict=True):
-            if _differences(before, snapshot_of(connection, settings)):
-                return seed
-    return ready.each[-1]
+        run_seeds(connection, ready, settings, after_each=look)
+    return [*definers, ready.seeds[-1]][0]
 
 
 def _definitions(seed: ReadySeed, objects: Sequence[str]) -> Iterator[Finding]:
@@ -176,21 +180,26 @@ _HINT = (
 )
 
 
-def _second_run(connection: Connection, ready: ReadySeeds, settings: Settings) -> Iterator[Finding]:
+def _second_run(connection: Connection, ready: ReadySeeds, settings: Settings) -> list[Finding]:
     """Run the seeds again, and tell what each has changed; or that it fails."""
     from headwater.postgres.seeding import run_seeds, transaction_of_seeds
 
+    found = list[Finding]()
     before = _contents(connection, settings)
+
+    def compare_rows(seed: ReadySeed, result: SeedResult) -> None:
+        nonlocal before
+        after = _contents(connection, settings)
+        found.extend(_changes(before, after, result, seed))
+        before = after
+
     try:
         with transaction_of_seeds(connection, settings):
-            again = run_seeds(connection, ready, settings)
-            for result, seed in zip(again, ready.each, strict=True):
-                after = _contents(connection, settings)
-                yield from _changes(before, after, result, seed)
-                before = after
+            run_seeds(connection, ready, settings, after_each=compare_rows)
     except SeedFailed as error:
         message = f"run a second time, it fails: {error.finding.message}"
-        yield replace(error.finding, rule="seed-repeat", message=message, hint=_HINT)
+        found.append(replace(error.finding, rule="seed-repeat", message=message, hint=_HINT))
+    return found
 
 
 _Table: TypeAlias = tuple[str, str]

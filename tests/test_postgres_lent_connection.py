@@ -11,7 +11,13 @@ from psycopg.rows import dict_row
 
 from headwater.model import Target
 from headwater.postgres.connect import Connection, connect
-from headwater.postgres.lending import LentConnection, NotYours, lent, no_commit, was_refused
+from headwater.postgres.lent_connection import (
+    LentConnection,
+    NotYours,
+    lent,
+    no_commit,
+    was_refused,
+)
 from tests.support import query, value
 
 NAME = b"headwater_0123"

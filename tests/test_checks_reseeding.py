@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.checks import sowing
+from headwater.checks import reseeding
 from headwater.checks.proof import verify
 from headwater.files.read import read_folder
 from headwater.model import Event, Finding, Said, Target
@@ -216,7 +216,7 @@ def test_a_copy_that_cannot_be_used_is_no_fault_of_a_seed(
     built: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds = {"10_a.sql": f"{NEW}{FINE}select 'on a copy';\n"}
-    monkeypatch.setattr(sowing, "_TABLES", "select nothing")
+    monkeypatch.setattr(reseeding, "_TABLES", "select nothing")
     assert line_of(built, settings, seeds).outcome is Outcome.IMPOSSIBLE
     monkeypatch.undo()
     assert line_of(built, settings, seeds).outcome is Outcome.OK
@@ -245,3 +245,10 @@ insert into other.rows values (1);
         ("app.part", 1),
         ("other.rows", 3),
     ]
+
+
+def test_a_finding_about_the_folder_names_that_folder(settings: Settings) -> None:
+    (settings.root / "seeds").write_text("", encoding="utf-8")
+    folder = reseeding.seeds_to_prove(settings)
+    assert folder.path == settings.root / "seeds"
+    assert str(folder.path) in folder.findings[0].message
