@@ -178,7 +178,7 @@ def test_the_private_server_is_used_unless_another_one_is_named(
     monkeypatch.setenv("DATABASE_URL", "postgresql://me@127.0.0.1:1/app")
     assert server_for_tests(load_settings(folder)).user == tenant.role
     monkeypatch.delenv("TEST_DATABASE_URL")
-    monkeypatch.setattr(use, "private_target", lambda *_: tenant.server)
+    monkeypatch.setattr("headwater.testing.servers.private_target", lambda *_: tenant.server)
     chosen = server_for_tests(load_settings(folder))
     assert (chosen.database, chosen.source) == ("postgres", "private server")
 
