@@ -954,6 +954,28 @@ def test_a_python_seed_that_commits_leaves_yesterday(target: Target, settings: S
         assert_yesterday(target, settings)
 
 
+def test_a_python_seed_that_leaves_the_transaction_is_not_said_to_have_changed_nothing(
+    target: Target, settings: Settings
+) -> None:
+    """A failed statement, and ROLLBACK: with them goes what refuses a COMMIT."""
+    yesterday(target, settings)
+    text = """
+import psycopg
+
+def seed(connection):
+    try:
+        connection.execute("nonsense")
+    except psycopg.Error:
+        connection.execute("rollback")
+    connection.execute("insert into app.t values (77)")
+    connection.execute("commit")
+"""
+    with pytest.raises(SeedFailed) as caught:
+        reseeded(target, settings, INIT | SECOND, {"30_c.py": text})
+    assert "may have stayed" in caught.value.hint
+    assert "nothing changed" not in caught.value.hint
+
+
 def test_a_seed_that_is_refused_touches_nothing(target: Target, settings: Settings) -> None:
     yesterday(target, settings)
     with pytest.raises(FilesError, match="in the seeds"):

@@ -358,6 +358,17 @@ def test_a_block_that_is_left_under_another_role_is_an_error(
     assert state(connection) == (OWNER, "", "")
 
 
+@pytest.mark.parametrize("change", ["reset all", "set app.current_organization_id = ''"])
+def test_a_block_whose_context_was_emptied_is_an_error(connection: Connection, change: str) -> None:
+    """There are no rows from then on, and a test of isolation passes."""
+    with (
+        pytest.raises(HeadwaterError, match=r"app\.current_organization_id was empty"),
+        as_application(connection, organization=OURS),
+    ):
+        connection.execute(change.encode())
+    assert state(connection) == (OWNER, "", "")
+
+
 def test_a_block_cannot_begin_where_nothing_can_be_set(
     connection: Connection, transactional: Connection
 ) -> None:

@@ -103,15 +103,25 @@ class MigrationFailed(HeadwaterError):
 class SeedFailed(HeadwaterError):
     """A seed failed, and what all seeds of the run had done was rolled back.
 
-    `finding` says the same with its place apart, for who reports instead of ending.
+    `finding` says the same with its place apart, for who reports instead of ending. With `left` the
+    seed had left the transaction by statements of its own: what it did may have stayed.
     """
 
     code = "seed-failed"
     exit_code = 3
 
-    def __init__(self, message: str, *, finding: Finding, detail: str = "", hint: str = "") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        finding: Finding,
+        detail: str = "",
+        hint: str = "",
+        left: bool = False,
+    ) -> None:
         super().__init__(message, detail=detail, hint=hint)
         self.finding = finding
+        self.left = left
 
 
 class HalfDone(HeadwaterError):

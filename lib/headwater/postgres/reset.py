@@ -203,7 +203,8 @@ class _Rebuild:
                 what = advice(cause) if isinstance(cause, psycopg.Error) else ""
                 error.hint = f"nothing changed in {self.target.database}; {what or _MEND}"
             if isinstance(error, SeedFailed):
-                error.hint = f"nothing changed in {self.target.database}; {_MEND_SEED}"
+                what = _LEFT if error.left else f"nothing changed in {self.target.database}"
+                error.hint = f"{what}; {_MEND_SEED}"
             _raise_if_several_needed(error)
             raise
         return Rebuilt(results=results, schemas=self.settings.schemas, atomic=True, seeds=seeded)
@@ -396,6 +397,7 @@ class _Rebuild:
 
 
 _MEND = "mend the file and run invoke reset again"
+_LEFT = "it ended the transaction itself, and what it did may have stayed"
 _MEND_SEED = "mend the seed and run invoke reset --seed again"
 _REPEATABLE = (
     "what a file makes outside the managed schemas stays when they are dropped: write it so that "

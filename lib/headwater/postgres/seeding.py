@@ -295,6 +295,7 @@ def _require_transaction(connection: Connection, seed: ReadySeed) -> None:
         Place(file=seed.file, line=seed.line, column=0, source=_line(seed, seed.line)),
         what,
         hint=hint,
+        left=what == _ENDED,
     )
 
 
@@ -362,18 +363,24 @@ def _failed_at_its_end(error: psycopg.Error, seed: ReadySeed) -> SeedFailed:
     words, *others = facts(error).splitlines()
     gone = isinstance(error, psycopg.errors.InvalidSavepointSpecification)
     what = _ENDED if gone else f"it failed at its end: {words}"
-    failure = _failed_at(place, what, detail=[words, *others] if gone else others)
+    failure = _failed_at(place, what, detail=[words, *others] if gone else others, left=gone)
     failure.__cause__ = error
     return failure
 
 
 def _failed_at(
-    place: Place, words: str, *, detail: list[str] | None = None, hint: str = _MEND
+    place: Place,
+    words: str,
+    *,
+    detail: list[str] | None = None,
+    hint: str = _MEND,
+    left: bool = False,
 ) -> SeedFailed:
     return SeedFailed(
         f"{place}: {words}",
         detail="\n".join(filter(None, [place.drawn(), *(detail or ())])),
         hint=hint or _MEND,
+        left=left,
         finding=Finding(
             rule="seed",
             message=words,

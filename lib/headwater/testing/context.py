@@ -380,13 +380,18 @@ def _require_in_force(found: Mapping[str, str], block: _Block) -> None:
     if found["role"] != block.role:
         now = "the role of the session" if found["role"] == "none" else found["role"]
         raise _lost(f"at its end the role was not {block.role} but {now}")
+    emptied = [name for name, text in block.settings.items() if text and not found[name]]
+    if emptied:
+        # RESET ALL does so; from then on there are no rows, and an assertion of that holds.
+        raise _lost(f"at its end {', '.join(emptied)} was empty")
 
 
 def _lost(why: str) -> HeadwaterError:
     return noted(
         HeadwaterError(
             f"as_application was not in force for all of its block: {why}",
-            hint="what ran behind that had other rights; end transactions and change roles outside",
+            hint="what ran after that had other rights; end transactions, change roles and reset "
+            "settings outside",
         )
     )
 
