@@ -18,6 +18,7 @@ import pytest
 
 from headwater import pytest_plugin
 from headwater.model import Target
+from headwater.testing import supply
 from headwater.testing.databases import notes_in
 from tests.listeners import listening
 from tests.projects import ROOT, Project
@@ -543,7 +544,9 @@ def test_a_number_that_is_none_is_a_mistake_of_usage(suite: Suite, value: str) -
     assert f"headwater_ahead must be a number from 0 to 999, not '{value}'" in str(ran.stderr)
 
 
-@pytest.mark.parametrize(("ahead", "threads"), [("0", 0), ("3", 2)])
+@pytest.mark.parametrize(
+    ("ahead", "threads"), [("0", 0), ("3", supply._THREADS)], ids=["none", "some"]
+)
 def test_how_many_are_made_ahead_can_be_said(suite: Suite, ahead: str, threads: int) -> None:
     suite.write(
         test_it="""

@@ -125,6 +125,8 @@ def _state_of(pid: int) -> int | None:
 
 
 def _exists(pid: int) -> bool:
+    if pid <= 0:  # kill(2) means groups of processes by that
+        return False
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
