@@ -52,6 +52,14 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came: like Ctrl-C it cancels the statement, and all that is open is closed."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C came.
+
+    Python itself would end by the signal, whatever exit code we give, when a bare
+    KeyboardInterrupt passes through an `exec` of text, as importing a dataclass does one.
+    """
+
+
 class Workflow(Task[Callable[..., Any]]):
     """A task that ends in an exit code of its own for every kind of end."""
 
@@ -67,6 +75,8 @@ class Workflow(Task[Callable[..., Any]]):
         # them again and again for what could be freed took a sixth of the time.
         gc.set_threshold(_OBJECTS_BEFORE_A_LOOK)
         before = {each: signal.signal(each, _terminate) for each in _ENDING}
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
         try:
             return super().__call__(*args, **kwargs)
         except Exit:
@@ -154,6 +164,10 @@ def with_full_names(namespace: Collection) -> Collection:
         # The default task of a collection is called by that's name alone: `lint`.
         namespace[name].full_name = min([name, *aliases], key=len)
     return namespace
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise Interrupted
 
 
 def _terminate(_number: int, _frame: object) -> None:
