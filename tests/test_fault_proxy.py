@@ -394,10 +394,12 @@ def test_a_run_that_mends_a_broken_one_may_break_as_well(
             if left not in {scenario.before, scenario.after}:
                 states.setdefault(left, point)
     cases: list[Case] = []
-    for left, point in drawn([*states.items()]):
+    for point in drawn([*states.values()]):
         with databases() as half_done:
             with Proxy(half_done) as proxy:
-                assert broken(scenario, half_done, proxy, {point: Fault.AFTER}).left == left
+                left = broken(scenario, half_done, proxy, {point: Fault.AFTER}).left
+            if left in {scenario.before, scenario.after}:
+                continue  # on a busy machine a statement more or less is done by the same cut
             again = clones_of(half_done.database, server, fresh_database)
             # Before is where this run began; or where all began, when what it found was undone.
             from_here = break_at_every_message(

@@ -12,10 +12,11 @@ order, and must be the same.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import psycopg
 
@@ -240,12 +241,17 @@ def _rebuild(case: _Case) -> Rebuild:
         except BaseException:
             # Whoever presses Ctrl-C does not want to wait for what the target is still asked.
             asked.cancel()
-            with suppress(psycopg.Error):
-                case.connection.cancel_safe(timeout=_CANCEL_S)
+            both: list[Future[Any]] = [actual, asked]
+            while wait(both, timeout=0).not_done:
+                # Once more, where it came between two statements, or did not get through.
+                with suppress(psycopg.Error):
+                    case.connection.cancel_safe(timeout=_CANCEL_S)
+                wait(both, timeout=_PAUSE_S)
             raise
 
 
 _CANCEL_S = 5.0
+_PAUSE_S = 0.5
 
 
 def _not_built(why: str, outcome: Outcome) -> Rebuild:
