@@ -274,6 +274,12 @@ def drop_database(connection: Connection, name: str) -> None:
             connection.execute(drop)
 
 
+def drop_left_database(connection: Connection, name: str) -> None:
+    """Drop a database whose sessions were closed a moment ago, once their processes are gone."""
+    wait_until_empty(connection, name)
+    drop_database(connection, name)
+
+
 def strategy_of(connection: Connection) -> tuple[sql.Composable, ...]:
     """Choose how the server copies a database, as an option of CREATE DATABASE.
 

@@ -10,8 +10,8 @@ from psycopg import ProgrammingError, conninfo
 
 from headwater.errors import SettingsError, TargetError, UnsafeTarget
 from headwater.model import Notify, Target, ignore
-from headwater.postgres import databases
 from headwater.postgres.connect import connect, pin_for_bookkeeping, with_database
+from headwater.postgres.databases import drop_left_database
 from headwater.postgres.makers import Maker, maker_of_name, process_here
 from headwater.postgres.translate import translated
 from headwater.settings import Settings
@@ -109,8 +109,7 @@ def drop_database(settings: Settings, database: str, notify: Notify = ignore) ->
                 f"{name} belongs to another role; nothing was dropped",
                 hint="its owner drops it: name that role in TEST_DATABASE_URL",
             )
-        databases.wait_until_empty(connection, name)
-        databases.drop_database(connection, name)
+        drop_left_database(connection, name)
     return True
 
 

@@ -40,10 +40,9 @@ from headwater.postgres.databases import (
     MARK,
     add_to_comment,
     create_database,
-    drop_database,
+    drop_left_database,
     scratch_database,
     strategy_of,
-    wait_until_empty,
 )
 from headwater.postgres.lock import holder_of, try_lock
 from headwater.postgres.makers import name_with_maker, this_process
@@ -167,8 +166,7 @@ class Cloner:
     def drop(self, name: str) -> None:
         """Drop a database with whatever session is left in it."""
         with self.connection() as connection:
-            wait_until_empty(connection, name)
-            drop_database(connection, name)
+            drop_left_database(connection, name)
 
     def add_note(self, name: str, note: str) -> None:
         """Write one more line into the comment on a database that we made."""

@@ -18,7 +18,7 @@ from psycopg import sql
 from headwater.errors import LockBusy, TargetError, Unreachable
 from headwater.model import Notify, Target, ignore, plural
 from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping
-from headwater.postgres.databases import SCRATCH_PREFIX, drop_database, wait_until_empty
+from headwater.postgres.databases import SCRATCH_PREFIX, drop_left_database
 from headwater.postgres.makers import Maker, maker_in, maker_of_name
 from headwater.postgres.pooler import require_own_session
 from headwater.postgres.templates import project_of
@@ -190,8 +190,7 @@ def _drop(connection: Connection, name: str, *, force: bool) -> bool:
     """Drop a database; say whether it is gone. Raises Unreachable."""
     try:
         if force:
-            wait_until_empty(connection, name)
-            drop_database(connection, name)
+            drop_left_database(connection, name)
         elif connection.execute(_INSIDE, (name,)).fetchall():
             return False  # the server would say so after five seconds
         else:

@@ -22,9 +22,7 @@ from psycopg import conninfo
 
 from headwater.errors import HeadwaterError
 from headwater.model import Notify, ignore
-from headwater.postgres.connect import (
-    parameters,
-)
+from headwater.postgres.connect import parameters
 from headwater.postgres.psql import url_of
 from headwater.testing.databases import Database, note_of_keeping
 from headwater.testing.project import find_project, read_project
