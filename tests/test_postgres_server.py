@@ -184,6 +184,20 @@ def test_its_databases_are_disposable_and_have_the_extensions(shared: Place) -> 
 # --- stopped, killed, half made ---------------------------------------------------------------
 
 
+def test_databases_are_made_of_no_more_files_than_needed(own: Place) -> None:
+    """The maps that initdb writes are left out; the server makes those that it comes to need."""
+    access = server.start(own)
+    databases = [*(data_of(own) / "base").iterdir()]
+    maps = [path for folder in databases for path in folder.glob("*_vm")]
+    assert len(databases) >= 4
+    assert len(maps) < 37 / 2, "initdb leaves 37 for each database"
+    with connect(access.target(), purpose="test") as connection:
+        connection.execute("create table t as select n from generate_series(1, 10000) as n")
+        connection.execute("vacuum")
+        connection.execute("drop table t")
+        assert connection.execute("select count(*) from pg_class").fetchone() > (300,)
+
+
 def test_it_stops_and_starts_on_the_same_port_with_its_data(shared: Place) -> None:
     access = server.start(shared)
     with connect(access.target(), purpose="test") as connection:
