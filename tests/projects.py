@@ -19,6 +19,7 @@ from psycopg import conninfo
 from headwater.model import Target
 from headwater.postgres.psql import url_of
 from tests.support import write_files
+from tests.warm import shared
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,12 +75,28 @@ class Project:
         write_files(self.root, dict(files))
 
     def invoke(self, command: str, *, code: int = 0, **environment: str) -> Ended:
-        """Run `invoke COMMAND`, and require its exit code."""
-        process = self.begin(command, **environment)
-        return self.end(process, command, code=code)
+        """Run `invoke COMMAND` in a process of its own, and require its exit code.
+
+        It is forked from one that has loaded everything, where that is free and stands for any:
+        not when its environment says how Python is to start.
+        """
+        warm = shared()
+        if any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environment):
+            return self.cold(command, code=code, **environment)
+        if not warm.turn.acquire(blocking=False):
+            return self.cold(command, code=code, **environment)
+        try:
+            ended = warm.run(self.root, shlex.split(command), self.environment() | environment)
+        finally:
+            warm.turn.release()
+        return self._require(Ended(*ended), command, code)
+
+    def cold(self, command: str, *, code: int = 0, **environment: str) -> Ended:
+        """Run `invoke COMMAND` as a shell does, from nothing."""
+        return self.end(self.begin(command, **environment), command, code=code)
 
     def begin(self, command: str, **environment: str) -> subprocess.Popen[str]:
-        """Start `invoke COMMAND`, and go on."""
+        """Start `invoke COMMAND` as a shell does, and go on."""
         return subprocess.Popen(
             [sys.executable, "-m", "invoke", *shlex.split(command)],
             cwd=self.root,
@@ -93,7 +110,9 @@ class Project:
     def end(self, process: subprocess.Popen[str], command: str, *, code: int) -> Ended:
         """Wait for a process; require its exit code, and that it wrote nothing it must not."""
         out, err = process.communicate(timeout=60)
-        ended = Ended(process.returncode, out or "", err or "")
+        return self._require(Ended(process.returncode, out or "", err or ""), command, code)
+
+    def _require(self, ended: Ended, command: str, code: int) -> Ended:
         assert ended.code == code, f"{command} ended with {ended.code}:\n{ended.out}{ended.err}"
         wrote = ended.out + ended.err
         assert "\x1b" not in wrote, "an escape code where there is no terminal"

@@ -18,21 +18,14 @@ from headwater.model import Target
 from headwater.postgres.connect import with_database
 from tests.conftest import FreshDatabase
 from tests.exhibits import MUSEUM, SECTIONS, Exhibit, Run, exhibits, read_exhibit, set_up
-from tests.projects import CONFIGURATION, ROOT, Project, project_on
+from tests.projects import CONFIGURATION, ROOT, Ended, Project, project_on
 from tests.support import query, session, value
-from tests.warm import Warm, warm_process
+from tests.warm import shared
 
 EXHIBITS = exhibits()
 # Nothing listens on the port of tcpmux: whoever connects fails, and says so.
 UNREACHABLE = "postgresql://nobody@127.0.0.1:1/nowhere"
 HISTORY = "public.schema_migrations"
-
-
-@pytest.fixture(scope="module")
-def warm() -> Generator[Warm]:
-    """The process that runs the tasks."""
-    with warm_process() as process:
-        yield process
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +38,7 @@ def empty(server: Target, fresh_database: FreshDatabase) -> Generator[list[Targe
 
 @pytest.mark.parametrize("exhibit", EXHIBITS, ids=lambda exhibit: exhibit.name)
 def test_an_exhibit_ends_as_it_must(
-    exhibit: Exhibit, warm: Warm, tmp_path: Path, request: pytest.FixtureRequest
+    exhibit: Exhibit, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     request.node.user_properties.append(("museum", "bad" if exhibit.bad else "good"))
     target = database_for(exhibit, request)
@@ -53,7 +46,7 @@ def test_an_exhibit_ends_as_it_must(
     for number, run in enumerate(exhibit.runs, start=1):
         prepare(project, run, target)
         before = state_of(target) if target and is_untouched(run) else None
-        code, written = end(exhibit, project, run, warm, target)
+        code, written = end(exhibit, project, run, target)
         if before is not None and target is not None and state_of(target) != before:
             if exhibit.is_refused:
                 request.getfixturevalue("empty").clear()
@@ -95,9 +88,7 @@ def prepare(project: Project, run: Run, target: Target | None) -> None:
         query(target, run.sql)
 
 
-def end(
-    exhibit: Exhibit, project: Project, run: Run, warm: Warm, target: Target | None
-) -> tuple[int, str]:
+def end(exhibit: Exhibit, project: Project, run: Run, target: Target | None) -> tuple[int, str]:
     """Run the task to its end; give its exit code, and all that it wrote."""
     bare, _, _ = project.url.partition("?")
     own = {name: text.replace("@BARE@", bare) for name, text in run.environment.items()}
@@ -106,8 +97,8 @@ def end(
         if run.meanwhile:
             assert target is not None
             stack.enter_context(session(target)).execute(run.meanwhile.encode())
-        output = project.root.parent / "output"
-        return warm.run(project.root, shlex.split(run.task), environment, output)
+        code, out, err = shared().run(project.root, shlex.split(run.task), environment)
+        return code, out + err
 
 
 def is_untouched(run: Run) -> bool:
@@ -223,15 +214,13 @@ def test_every_folder_of_the_museum_is_an_exhibit() -> None:
 
 @pytest.mark.parametrize("name", ["nul-byte", "good-dollar-quotes"])
 def test_a_warm_run_and_a_process_of_its_own_end_alike(
-    name: str, warm: Warm, tmp_path: Path, target: Target
+    name: str, tmp_path: Path, target: Target
 ) -> None:
     [exhibit] = [exhibit for exhibit in EXHIBITS if exhibit.name == name]
     project = build(exhibit, tmp_path / "project", target)
     task = "migrate --dry-run"
-    code, written = warm.run(project.root, task.split(), project.environment(), tmp_path / "output")
-    ended = project.invoke(task, code=code)
-    # In one file they stand in the order in which they were written.
-    assert sorted((ended.out + ended.err).splitlines()) == sorted(written.splitlines())
+    ended = Ended(*shared().run(project.root, task.split(), project.environment()))
+    assert project.cold(task, code=ended.code) == ended
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,19 @@ would be most of the time of several hundred runs.
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -26,21 +30,30 @@ _LONGEST_S = 60
 
 @dataclass(frozen=True, slots=True)
 class Warm:
-    """The process that forks; `run` asks it for one run at a time."""
+    """The process that forks; it is asked for one run at a time."""
 
     process: subprocess.Popen[str]
+    turn: threading.Lock = field(default_factory=threading.Lock)
 
     def run(
-        self, root: Path, arguments: list[str], environment: Mapping[str, str], output: Path
-    ) -> tuple[int, str]:
-        """Run `invoke ARGUMENTS` in a folder; give its exit code, and all that it wrote."""
+        self, root: Path, arguments: list[str], environment: Mapping[str, str]
+    ) -> tuple[int, str, str]:
+        """Run `invoke ARGUMENTS` in a folder; give its exit code, and what it wrote to each stream.
+
+        Raises TimeoutError for one that hangs.
+        """
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        request = [str(root), arguments, dict(environment), str(output)]
-        self.process.stdin.write(json.dumps(request) + "\n")
-        self.process.stdin.flush()
-        code = int(self.process.stdout.readline())
-        return code, output.read_text(encoding="utf-8", errors="surrogateescape")
+        with tempfile.TemporaryDirectory() as folder:
+            out, err = (Path(folder) / name for name in ("out", "err"))
+            request = [str(root), arguments, dict(environment), str(out), str(err)]
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            code = int(self.process.stdout.readline())
+            written = [path.read_text("utf-8", "surrogateescape") for path in (out, err)]
+        if code == -signal.SIGALRM:
+            raise TimeoutError(f"{arguments} in {root}, after {_LONGEST_S} s: {written}")
+        return code, *written
 
 
 @contextmanager
@@ -59,14 +72,22 @@ def warm_process() -> Generator[Warm]:
         process.communicate(timeout=_LONGEST_S)
 
 
+@cache
+def shared() -> Warm:
+    """Give the one process of this run of the tests (of this worker's, if there are several)."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(warm_process())
+
+
 def serve() -> None:
     """Answer each line of stdin: fork, run, and write the exit code."""
     _load_everything()
     for line in sys.stdin:
-        root, arguments, environment, output = json.loads(line)
+        root, arguments, environment, *outputs = json.loads(line)
         child = os.fork()
         if child == 0:
-            _run_and_exit(root, arguments, environment, output)
+            _run_and_exit(root, arguments, environment, outputs)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
@@ -87,7 +108,7 @@ def _load_everything() -> None:
 
 
 def _run_and_exit(
-    root: str, arguments: list[str], environment: dict[str, str], output: str
+    root: str, arguments: list[str], environment: dict[str, str], outputs: list[str]
 ) -> None:
     """Be the process that a shell would have started, as far as the task can tell."""
     code = 1
@@ -96,7 +117,7 @@ def _run_and_exit(
         os.chdir(root)
         os.environ.clear()
         os.environ.update(environment)
-        _redirect(output)
+        _redirect(*outputs)
         sys.argv = ["invoke", *arguments]
         sys.path[0] = root
         from invoke.main import program
@@ -113,11 +134,12 @@ def _run_and_exit(
         os._exit(code)
 
 
-def _redirect(output: str) -> None:
-    """Let both streams write to one file, encoded as the environment says."""
-    written = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND)
+def _redirect(*outputs: str) -> None:
+    """Let each stream write to a file, encoded as the environment says."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+    written = [os.open(output, flags) for output in outputs]
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, descriptor in enumerate((nothing, written, written)):
+    for number, descriptor in enumerate((nothing, *written)):
         os.dup2(descriptor, number)
     encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the stream of the process
