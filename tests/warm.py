@@ -50,10 +50,10 @@ class Warm:
             self.process.stdin.write(json.dumps(request) + "\n")
             self.process.stdin.flush()
             code = int(self.process.stdout.readline())
-            written = [path.read_text("utf-8", "surrogateescape") for path in (out, err)]
+            wrote, said = (path.read_text("utf-8", "surrogateescape") for path in (out, err))
         if code == -signal.SIGALRM:
-            raise TimeoutError(f"{arguments} in {root}, after {_LONGEST_S} s: {written}")
-        return code, *written
+            raise TimeoutError(f"{arguments} in {root} took over {_LONGEST_S} s:\n{wrote}{said}")
+        return code, wrote, said
 
 
 @contextmanager
