@@ -198,7 +198,7 @@ class Workshop:
 
     def _make_template(self, built: Built, scratch: Target, keys: Sequence[str]) -> None:
         """Make a template of what was built, and keep what was found of it."""
-        if make_template(self.connection, scratch.database, keys[-1], project_of(self.settings)):
+        if make_template(self.connection, scratch, keys[-1], project_of(self.settings)):
             built.key = keys[-1]
             built.keep_answers()
 

@@ -20,8 +20,8 @@ import psycopg
 from psycopg import sql
 
 from headwater.errors import HeadwaterError
-from headwater.model import Migration
-from headwater.postgres.connect import Connection
+from headwater.model import Migration, Target
+from headwater.postgres.connect import Connection, connect
 from headwater.postgres.databases import SCRATCH_PREFIX, Locale, wait_until_empty
 from headwater.postgres.makers import maker_of_name
 from headwater.postgres.translate import translated
@@ -198,16 +198,18 @@ SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdataba
 """
 
 
-def make_template(connection: Connection, name: str, key: str, project: str) -> bool:
+def make_template(connection: Connection, scratch: Target, key: str, project: str) -> bool:
     """Make a scratch database the template of a key; say whether it is one now.
 
     Nobody is in it any more. It is not kept where a clone would not be the same, where another run
     was faster, or where the server refuses: then it is still there under its own name.
     """
     template = name_of_template(key)
+    name = scratch.database
     try:
         if connection.execute(_IS_COPIED_WHOLE, (name,)).fetchone() != (True,):
             return False
+        _visit_last(connection, scratch)
         connection.execute(
             sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false").format(sql.Identifier(name))
         )
@@ -221,6 +223,22 @@ def make_template(connection: Connection, name: str, key: str, project: str) -> 
     except (psycopg.Error, HeadwaterError):
         return False
     return True
+
+
+def _visit_last(connection: Connection, scratch: Target) -> None:
+    """Open one more session, so that clones are found ready, and are all alike.
+
+    As it begins, it writes the server's cache of the catalogue (pg_internal.init), which is copied.
+    Then it resets the statistics of what was written: autovacuum would come for that, at a moment
+    of its own and into a template too, to remove that cache, add maps of free space, and analyze
+    what seeds hold. (It takes a superuser; where we are none, it comes.)
+    """
+    wait_until_empty(connection, scratch.database)
+    with (
+        connect(scratch, purpose="scratch", impatient=True) as session,
+        suppress(psycopg.errors.InsufficientPrivilege),
+    ):
+        session.execute("SELECT pg_catalog.pg_stat_reset()")
 
 
 # --- sweeping ---------------------------------------------------------------------------------

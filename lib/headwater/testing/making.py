@@ -242,12 +242,8 @@ class Cloner:
         template = name_of_template(keys[there - 1]) if there else ""
         with scratch_database(self.server, connection=connection, template=template) as scratch:
             self._fill(scratch, contents, there=there)
-            with connect(scratch, purpose="test"):
-                # The first session writes the server's cache of the catalogue (pg_internal.init):
-                # clones have it.
-                pass
             keys = self._keys(connection, contents)
-            if make_template(connection, scratch.database, keys[-1], self._name):
+            if make_template(connection, scratch, keys[-1], self._name):
                 return name_of_template(keys[-1])
         # A run that locked in another database of this server does not see our lock, and may have
         # been first.
