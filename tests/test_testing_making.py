@@ -27,8 +27,9 @@ from headwater.errors import (
     Unreachable,
 )
 from headwater.model import Event, Said, Target
+from headwater.postgres import templates
 from headwater.postgres.connect import connect, with_database
-from headwater.postgres.databases import drop_database
+from headwater.postgres.databases import drop_database, scratch_database
 from headwater.postgres.makers import name_with_maker
 from headwater.testing import making
 from headwater.testing.databases import PREFIX, Database, note_of_keeping, note_of_lending, notes_in
@@ -121,6 +122,24 @@ def test_databases_are_clones_of_one_building(bench: BenchOf) -> None:
     workshop.drop(first.name)
     workshop.drop(first.name)  # gone already
     assert here.tenant.databases() == sorted([second.name, third.name])
+
+
+def test_a_clone_holds_the_cache_that_the_first_session_of_a_database_writes(
+    bench: BenchOf, tenant: Tenant
+) -> None:
+    """And it stays in the template: autovacuum, which would remove it, has nothing to do there."""
+    here = bench({"0001_a.sql": BUILT})
+    with here.workshop() as cloner:
+        made = cloner.make(here.everything)
+    path = "'base/' || oid || '/pg_internal.init'"
+    there = f"select (pg_stat_file({path}, true)).size > 0 from pg_database where datname = "
+    assert query(tenant.admin, f"{there}'{made.name}'") == [(True,)]
+    with scratch_database(tenant.admin) as scratch:
+        query(scratch, "create table t as select generate_series(1, 10000) as n")
+        with connect(tenant.admin, purpose="test") as connection:
+            templates._visit_last(connection, scratch)
+        counted = "select max(n_ins_since_vacuum + n_mod_since_analyze) from pg_stat_all_tables"
+        assert int(value(scratch, counted)) < 50
 
 
 def test_many_that_start_at_once_build_one_template(bench: BenchOf) -> None:
