@@ -477,7 +477,8 @@ def test_only_what_is_stale_is_swept(
     try:
         with connect(target, purpose="test") as connection:
             swept = sweep(connection, "p")
-        assert (name not in swept) is stays
+        assert not (stays and name in swept)
+        # (A task that a test beside this one runs may have swept it first.)
         assert there(target, name) is stays
     finally:
         query(target, f"drop database if exists {name}")

@@ -287,8 +287,9 @@ def test_a_forked_child_leaves_all_to_its_parent(supply: SupplyOf, tenant: Tenan
 
 
 def sessions_in(tenant: Tenant, database: Database) -> int:
-    query_ = f"select count(*) from pg_stat_activity where datname = '{database.name}'"
-    return int(value(tenant.admin, query_))
+    """Count the sessions of clients: autovacuum may look in at any moment."""
+    inside = f"datname = '{database.name}' and backend_type = 'client backend'"
+    return int(value(tenant.admin, f"select count(*) from pg_stat_activity where {inside}"))
 
 
 def connected_ahead(supply: SupplyOf, tenant: Tenant) -> tuple[Supply, Database]:
