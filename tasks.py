@@ -449,7 +449,7 @@ def onboard(c: Context, seed: bool = False, json: bool = False) -> None:
 @task(
     help={
         "args": "arguments for pytest, such as: tests/test_settings.py -x",
-        "slow": "the long loops of faults, too",
+        "slow": "those that take long, too: loops of faults, mostly",
     }
 )
 def test(c: Context, args: str = "", slow: bool = False) -> None:

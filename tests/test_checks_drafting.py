@@ -126,6 +126,7 @@ def drift(report: Verification) -> list[str]:
     return [describe(change) for change in line.changes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAFTED)
 def test_a_draft_that_is_run_as_a_migration_leaves_no_drift(
     target: Target, settings: Settings, name: str

@@ -361,6 +361,7 @@ def test_each_right_of_the_table_is_enough_and_its_lack_is_told(
     assert wrong == [], "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_a_role_that_owns_nothing_runs_every_task_on_the_reference_schema(
     tmp_path: Path, server: Target, fresh_database: FreshDatabase
 ) -> None:
@@ -665,6 +666,7 @@ def tracked(project: Project) -> None:
     repository.git("fetch", "--quiet", "origin")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", dict(lines_of_jobs()))
 def test_every_line_of_a_recipe_runs_in_a_fresh_project(
     job: str, tmp_path: Path, target: Target

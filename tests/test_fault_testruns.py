@@ -221,6 +221,7 @@ def change(here: Machine, number: int) -> None:
     path.write_text(f"{path.read_text()}-- {number}\n")
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_leaves_nothing_after_one_sweep() -> None:
     """The short one: while it clones, and while it builds a template."""
     with machine(FILES) as here:

@@ -484,6 +484,7 @@ def wrong(task: str, case: Case, shown: Exhibit) -> list[str]:
     return [f"{shown.name}: {task} {what}: {said.message} | {said.hint}" for what in found]
 
 
+@pytest.mark.slow
 def test_every_target_in_trouble_is_told_in_one_clear_sentence(
     place: Cluster, server: Target, settings: Settings
 ) -> None:

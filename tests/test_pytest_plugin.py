@@ -704,6 +704,7 @@ def test_the_import_of_the_plugin_brings_no_module_but_its_own() -> None:
 # --- in parallel, in any order ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_workers_and_a_random_order_change_nothing(suite: Suite) -> None:
     suite.write(
         conftest="""

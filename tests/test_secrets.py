@@ -393,6 +393,7 @@ def ways_of_saying(target: Target, root: Path) -> dict[str, dict[str, str]]:
     }
 
 
+@pytest.mark.slow
 @needs_proc
 def test_no_task_shows_the_password_that_it_works_with(
     tmp_path: Path, named: Target, project: Project

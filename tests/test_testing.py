@@ -99,6 +99,7 @@ def run(project: Project, *command: str, **environment: str) -> subprocess.Compl
 # --- with Python ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_the_private_server
 def test_every_example_in_python_passes_as_ci_runs_it(project: Project) -> None:
     [line] = {line for lines in lines_of_jobs().values() for line in lines} - {INSTALL}
