@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -293,7 +293,7 @@ DEBUGGED = (
 # Each a test of its own, so that they run side by side. Where only a part is run, it is another one
 # each day. (Not drawn: several workers must collect the same.)
 GROUPS = 8
-CHOSEN = range(GROUPS) if STRIDE == 1 else [date.today().toordinal() % GROUPS]
+CHOSEN = range(GROUPS) if STRIDE == 1 else [datetime.now(UTC).toordinal() % GROUPS]
 
 
 @pytest.mark.slow
