@@ -43,7 +43,8 @@ _depth_is_lifted = threading.Lock()
 
 # What PostgreSQL takes for a part of a name: everything beyond ASCII, blanks and invisible
 # characters included. https://www.postgresql.org/docs/18/sql-syntax-lexical.html
-_NAME = re.compile("[A-Za-z0-9_$\u0080-\U0010ffff]*")
+# (A text: compiling it takes milliseconds, and only an error asks.)
+_NAME = "[A-Za-z0-9_$\u0080-\U0010ffff]*"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -535,7 +536,7 @@ def _explained(text: str, message: str, position: int) -> NotParsed:
         return NotParsed(f"{command} is a psql command, not SQL", position, "remove it")
     if _CONTROL.match(text, position):
         return NotParsed(_called(text[position]), position, "remove it")
-    refused = _NAME.match(text, position)
+    refused = re.compile(_NAME).match(text, position)
     here = _invisible(refused[0], position) if refused else iter(())
     for where, what in chain(_invisible_in_names(text, seen), here):
         return NotParsed(what, where, INVISIBLE_HINT)

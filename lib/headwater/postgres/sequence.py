@@ -10,7 +10,6 @@ from headwater.files.accepted import Accepted
 from headwater.model import MigrationResult, Notify, Plan, Said, Schema, Started, Target
 from headwater.postgres.connect import Connection
 from headwater.postgres.job import Job, Sessions, sessions
-from headwater.postgres.stepwise import require_resumable, run_without_transaction
 from headwater.postgres.transaction import not_begun, run_in_transaction
 from headwater.settings import Settings
 
@@ -33,7 +32,11 @@ def run_all(  # noqa: PLR0913 - each is named by its caller
     Raises before the first one when a file cannot go on where its journal says it stopped; after
     a failure, those before it stay applied.
     """
-    require_resumable(connection, settings, accepted)
+    if not all(file.migration.transactional for file in accepted):
+        # Only then: it knows every statement that leaves something behind when it fails.
+        from headwater.postgres.stepwise import require_resumable
+
+        require_resumable(connection, settings, accepted)
     inside, behind = False, False
     if seals and accepted:
         inside, behind = _when_to_seal(connection, plan, settings, notify)
@@ -87,6 +90,8 @@ def _run(job: Job, session: Sessions, *, total: int) -> None:
         if job.migration.transactional:
             run_in_transaction(job, session)
         else:
+            from headwater.postgres.stepwise import run_without_transaction
+
             result = run_without_transaction(job, session)
             session.forget(job)
             session.finish(job, result)

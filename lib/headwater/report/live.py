@@ -1,7 +1,8 @@
 """Progress of long work on stderr: a live line in a terminal, plain lines elsewhere.
 
 It is written by a thread of its own. Whoever works may hold locks in a database: a terminal that
-was paused (Ctrl-S), or a slow pipe, must not make them wait.
+was paused (Ctrl-S), or a slow pipe, must not make them wait. That thread rests in between: where
+thousands of small files run, waking it for each would take as long as they do.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 
 _PATIENCE_S = 1.0
+
+# For how long what has happened since may wait to be shown: nobody sees it.
+_REST_S = 0.05
 
 
 @contextmanager
@@ -45,6 +49,7 @@ def progress() -> Generator[Notify]:
 def _shown_apart(show: Callable[[Event], None]) -> Generator[Notify]:
     events = SimpleQueue[Event | None]()
     failures = list[Exception]()
+    done = threading.Event()
 
     def work() -> None:
         while (event := events.get()) is not None:
@@ -53,6 +58,8 @@ def _shown_apart(show: Callable[[Event], None]) -> Generator[Notify]:
                     show(event)
                 except Exception as error:  # noqa: BLE001 - raised by the one who waits for us
                     failures.append(error)
+            if events.empty():
+                done.wait(_REST_S)
 
     thread = threading.Thread(target=work, name="progress", daemon=True)
     thread.start()
@@ -65,6 +72,7 @@ def _shown_apart(show: Callable[[Event], None]) -> Generator[Notify]:
         raise
     finally:
         events.put(None)
+        done.set()
         thread.join(patience_s)
     if failures:
         raise failures[0]

@@ -29,6 +29,12 @@ def relation_of(row: Row) -> str:
 BUILT_IN: Final = "built in"
 """The facts about what initdb made: only where they are not as initdb left them."""
 
+ALWAYS: Final = frozenset({"", "pg_catalog", "information_schema"})
+"""The schemas that are looked at whatever is managed; "" is of what belongs to none."""
+
+ONLY_IF_BUILT: Final = frozenset({"setting", "large object"})
+"""Settings of a production database are operation, large objects are data: extra ones are fine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:

@@ -13,9 +13,11 @@ from collections.abc import Set as AbstractSet
 from typing import Final
 
 from headwater.schema.catalog import (
+    ALWAYS,
     BUILT_IN,
     IDENTITY,
     KIND,
+    ONLY_IF_BUILT,
     PARENT,
     SCHEMA,
     VALUES,
@@ -32,10 +34,6 @@ _PRISTINE_PUBLIC: Final = {
     "comment": "standard public schema",
 }
 """The schema `public` as initdb makes it, since PostgreSQL 15: no file has touched it."""
-
-ALWAYS: Final = frozenset({"", "pg_catalog", "information_schema"})
-ONLY_IF_BUILT: Final = frozenset({"setting", "large object"})
-"""Settings of a production database are operation, large objects are data: extra ones are fine."""
 
 
 def compare(expected: Snapshot, actual: Snapshot, *, schemas: Sequence[str]) -> tuple[Change, ...]:

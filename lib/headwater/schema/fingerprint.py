@@ -18,8 +18,8 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from headwater.schema.catalog import ALWAYS, ONLY_IF_BUILT
 from headwater.schema.column import Column
-from headwater.schema.diff import ALWAYS, ONLY_IF_BUILT
 from headwater.schema.pins import pin
 from headwater.schema.queries import Query, queries
 from headwater.schema.scope import Shape
