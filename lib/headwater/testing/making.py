@@ -20,9 +20,7 @@ from typing import Self
 import psycopg
 from psycopg import sql
 
-from headwater.checks.building import apply_in_order
 from headwater.checks.kept import key_of
-from headwater.checks.reading import read_grammar
 from headwater.errors import (
     FilesError,
     HalfDone,
@@ -47,7 +45,6 @@ from headwater.postgres.databases import (
 from headwater.postgres.lock import holder_of, try_lock
 from headwater.postgres.makers import name_with_maker, this_process
 from headwater.postgres.pooler import require_own_session
-from headwater.postgres.seeding import apply_seeds
 from headwater.postgres.templates import (
     keys_of,
     longest,
@@ -283,12 +280,18 @@ class Cloner:
                 connection.execute("SELECT pg_catalog.pg_advisory_unlock(%s)", (lock,))
 
     def _refuse_escapes(self) -> None:
+        from headwater.checks.reading import read_grammar  # only now: a template is to be built
+
         escapes = read_grammar(self.project.folder).escapes(ours=True)
         if escapes:
             raise FilesError("the migrations reach beyond their database", findings=escapes)
 
     def _fill(self, target: Target, contents: Contents, *, there: int = 0) -> None:
         """Run the files behind the first `there`, and then the seeds."""
+        # Only now: where the template is there already, tests need not wait for all that.
+        from headwater.checks.building import apply_in_order
+        from headwater.postgres.seeding import apply_seeds
+
         settings = self.project.settings
         apply_in_order(self.project.folder, settings, target, contents.versions, there=there)
         if contents.seeded:
