@@ -23,11 +23,12 @@ from headwater.testing.databases import Database
 from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
 
-# How many are kept ready of what tests ask for; how many threads make them (each waits for
-# checkpoints, which they share: on two cores three are faster than two, and as fast as more); how
-# many that came back may wait until dropping comes first (10 MB each, for some forty tables).
+# How many are kept ready of what tests ask for; how many threads make them: as many as there are
+# processors, for what they wait for is the server's work (more only take turns with the tests; more
+# than four are never needed); how many that came back may wait until dropping comes first (10 MB
+# each, for some forty tables).
 AHEAD = 4
-_THREADS = 3
+_THREADS = min(max(os.cpu_count() or 1, 2), 4)
 _BACKLOG = 16
 
 
