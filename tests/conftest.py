@@ -26,6 +26,7 @@ from headwater.testing.databases import PREFIX as TEST_PREFIX
 from headwater.testing.databases import Database, note_of_making
 from headwater.testing.project import NOTHING
 from headwater.testing.supply import Supply
+from tests.faults import stride  # noqa: F401 - before workers start, which are to have its DAY
 from tests.servers import VERSIONS, Missing, pgbouncer, started
 from tests.support import server_of_tests
 

@@ -77,18 +77,16 @@ class Project:
     def invoke(self, command: str, *, code: int = 0, **environment: str) -> Ended:
         """Run `invoke COMMAND` in a process of its own, and require its exit code.
 
-        It is forked from one that has loaded everything, where that is free and stands for any:
-        not when its environment says how Python is to start.
+        It is forked from one that has loaded everything, where that has nothing else to do and
+        stands for any: not when its environment says how Python is to start. (It has that one's
+        umask, and its seed of hashes.)
         """
+        if any(name.startswith(("PYTHON", "LC_", "LANG", "TZ")) for name in environment):
+            return self.cold(command, code=code, **environment)
         warm = shared()
-        if any(name.startswith(("PYTHON", "LC_", "LANG")) for name in environment):
+        if warm.turn.locked():
             return self.cold(command, code=code, **environment)
-        if not warm.turn.acquire(blocking=False):
-            return self.cold(command, code=code, **environment)
-        try:
-            ended = warm.run(self.root, shlex.split(command), self.environment() | environment)
-        finally:
-            warm.turn.release()
+        ended = warm.run(self.root, shlex.split(command), self.environment() | environment)
         return self._require(Ended(*ended), command, code)
 
     def cold(self, command: str, *, code: int = 0, **environment: str) -> Ended:

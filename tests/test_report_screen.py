@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import threading
+import time
 
 import pytest
 
@@ -15,6 +16,7 @@ from headwater.report import live
 from headwater.report.forms import Line, folded
 from headwater.report.live import progress
 from headwater.report.screen import console, print_json, print_lines, say
+from tests.support import until
 
 
 def written(text: str, monkeypatch: pytest.MonkeyPatch, *, encoding: str = "utf-8") -> str:
@@ -128,6 +130,22 @@ def test_a_stream_that_takes_nothing_does_not_hold_up_the_work(
         assert shown == []
         paused.set()
     assert shown == ["message 0", "message 1", "message 2"]
+
+
+def test_what_rests_between_two_looks_holds_up_neither_the_first_word_nor_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(live, "_REST_S", 30.0)
+    monkeypatch.setattr(live, "say", lambda text, **_: shown.append(text))
+    begun = time.monotonic()
+    with progress() as notify:
+        notify(Said(message="first"))
+        until(lambda: shown == ["first"], "the first word", seconds=5)
+        notify(Said(message="second"))
+        notify(Said(message="third"))
+    assert time.monotonic() - begun < 10
+    assert shown == ["first", "second", "third"]
 
 
 def test_that_nobody_reads_is_told_behind_the_work(monkeypatch: pytest.MonkeyPatch) -> None:

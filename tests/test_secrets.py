@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -21,7 +20,7 @@ from psycopg import conninfo, sql
 import tasks
 from headwater.model import Target
 from headwater.report.workflow import BUG
-from tests.faults.stride import STRIDE
+from tests.faults.stride import DAY, STRIDE
 from tests.projects import Project, make_project
 from tests.support import drop_templates_of, query
 
@@ -291,9 +290,9 @@ DEBUGGED = (
 )
 
 # Each a test of its own, so that they run side by side. Where only a part is run, it is another one
-# each day. (Not drawn: several workers must collect the same.)
+# each day.
 GROUPS = 8
-CHOSEN = range(GROUPS) if STRIDE == 1 else [datetime.now(UTC).toordinal() % GROUPS]
+CHOSEN = range(GROUPS) if STRIDE == 1 else [DAY % GROUPS]
 
 
 @pytest.mark.slow

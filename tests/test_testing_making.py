@@ -127,7 +127,7 @@ def test_databases_are_clones_of_one_building(bench: BenchOf) -> None:
 def test_a_clone_holds_the_cache_that_the_first_session_of_a_database_writes(
     bench: BenchOf, tenant: Tenant
 ) -> None:
-    """And it stays in the template: autovacuum, which would remove it, has nothing to do there."""
+    """And autovacuum, which would remove it from the template, finds no table to work on there."""
     here = bench({"0001_a.sql": BUILT})
     with here.workshop() as cloner:
         made = cloner.make(here.everything)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -334,6 +335,23 @@ def test_a_connection_that_has_died_meanwhile_is_opened_anew(
     with some.connection(taken) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
     some.give_back(taken)
+
+
+def test_nothing_is_hidden_from_the_process_by_a_thread(
+    tenant: Tenant, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test may undo what it has set while a thread opens a connection: it must be gone then."""
+    monkeypatch.setenv("PGAPPNAME", "of the test")
+    some = Supply(replace(tenant.server, private=True), project)
+    try:
+        some.connects = True
+        some.expect(everything(some), 100)
+        until(lambda: len(some._ready[everything(some)]) == AHEAD, "the making ahead")
+        assert some._connections == {}
+        with some.fresh(everything(some)) as database, some.connection(database) as connection:
+            connection.execute("select 1")
+    finally:
+        some.close()
 
 
 def test_a_forked_child_takes_databases_of_its_own_and_leaves_those_of_its_parent(

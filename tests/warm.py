@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import traceback
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -42,18 +43,31 @@ class Warm:
 
         Raises TimeoutError for one that hangs.
         """
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        with tempfile.TemporaryDirectory() as folder:
+        with self.turn, tempfile.TemporaryDirectory() as folder:
             out, err = (Path(folder) / name for name in ("out", "err"))
-            request = [str(root), arguments, dict(environment), str(out), str(err)]
-            self.process.stdin.write(json.dumps(request) + "\n")
-            self.process.stdin.flush()
-            code = int(self.process.stdout.readline())
+            code = self._ask([str(root), arguments, dict(environment), str(out), str(err)])
             wrote, said = (path.read_text("utf-8", "surrogateescape") for path in (out, err))
         if code == -signal.SIGALRM:
             raise TimeoutError(f"{arguments} in {root} took over {_LONGEST_S} s:\n{wrote}{said}")
         return code, wrote, said
+
+    def _ask(self, request: list[object]) -> int:
+        """Send one request, and wait for the exit code; whatever comes between ends the process.
+
+        (The answer would be taken for that to the next request.)
+        """
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(request) + "\n")
+            self.process.stdin.flush()
+            if not (answer := self.process.stdout.readline()):
+                raise EOFError("the process that runs the tasks has died")
+            return int(answer)
+        except BaseException:
+            self.process.kill()
+            shared.cache_clear()
+            raise
 
 
 @contextmanager
@@ -127,6 +141,10 @@ def _run_and_exit(
             code = 0
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            if isinstance(end.code, str):
+                sys.stderr.write(f"{end.code}\n")
+        except BaseException:  # noqa: BLE001 - as Python ends a process that nobody has caught it in
+            traceback.print_exc()
         with suppress(BrokenPipeError):
             sys.stdout.flush()
             sys.stderr.flush()

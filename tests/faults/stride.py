@@ -8,11 +8,18 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 T = TypeVar("T")
 
 STRIDE = int(os.environ.get("FAULT_STRIDE", "1"))
+
+DAY = int(os.environ.setdefault("FAULT_DAY", str(datetime.now(UTC).toordinal())))
+"""A number for what several workers must draw alike: that of today, unless FAULT_DAY says another.
+
+The first process that loads this says it to those that it starts.
+"""
 
 
 def drawn(cases: Sequence[T]) -> list[T]:

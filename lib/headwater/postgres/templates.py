@@ -231,7 +231,8 @@ def _visit_last(connection: Connection, scratch: Target) -> None:
     As it begins, it writes the server's cache of the catalogue (pg_internal.init), which is copied.
     Then it resets the statistics of what was written: autovacuum would come for that, at a moment
     of its own and into a template too, to remove that cache, add maps of free space, and analyze
-    what seeds hold. (It takes a superuser; where we are none, it comes.)
+    what seeds hold. (It takes a superuser; where we are none, it comes. For what all databases
+    share it may come in any case.)
     """
     wait_until_empty(connection, scratch.database)
     with (

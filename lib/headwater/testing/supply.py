@@ -24,11 +24,12 @@ from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
 
 # How many are kept ready of what tests ask for; how many threads make them: as many as there are
-# processors, for what they wait for is the server's work (more only take turns with the tests; more
-# than four are never needed); how many that came back may wait until dropping comes first (10 MB
-# each, for some forty tables).
+# processors for us, from two to four, for what they wait for is the server's work (on two a third
+# one takes turns with the tests); how many that came back may wait until dropping comes first
+# (10 MB each, for some forty tables).
 AHEAD = 4
-_THREADS = min(max(os.cpu_count() or 1, 2), 4)
+_PROCESSORS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+_THREADS = min(max(_PROCESSORS or 1, 2), 4)
 _BACKLOG = 16
 
 
@@ -228,7 +229,7 @@ class Supply:
             # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
                 made = cloner.make(contents)
-                if self.connects and not self._closed.is_set():
+                if self.connects and not self._closed.is_set() and not _must_hide_variables(made):
                     self._connections[made.name] = made.connect()
         finally:
             with self._changed:
@@ -247,6 +248,15 @@ class Supply:
             cloner.drop(name)
 
 
+def _must_hide_variables(database: Database) -> bool:
+    """Say whether a connection would hide libpq's variables from the process while it is opened.
+
+    A thread must not: a test may set and undo one at that very moment, and would find it set for
+    ever after. Whoever takes the database opens the connection, then.
+    """
+    return database.target.private and any(name.startswith("PG") for name in os.environ)
+
+
 def _answers(connection: Connection) -> bool:
     """Say whether a session that was opened ahead is still there: it has been idle for a while.
 
@@ -254,12 +264,20 @@ def _answers(connection: Connection) -> bool:
     nothing has come, a round trip is spared, for which a busy server takes its time.
     """
     try:
-        if select.select([connection.fileno()], [], [], 0)[0]:
+        if _has_heard(connection):
             connection.execute("SELECT")
-    except (psycopg.Error, OSError, ValueError):
+    except (psycopg.Error, OSError):
         connection.close()
         return False
     return True
+
+
+def _has_heard(connection: Connection) -> bool:
+    """Say whether anything has come over a connection, or nobody knows."""
+    try:
+        return bool(select.select([connection.fileno()], [], [], 0)[0])
+    except ValueError:  # more descriptors are open than select knows numbers for
+        return True
 
 
 _supplies = weakref.WeakSet[Supply]()
