@@ -17,8 +17,8 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -70,9 +70,12 @@ class Warm:
             raise
 
 
-@contextmanager
-def warm_process() -> Generator[Warm]:
-    """Start the process, and end it when the last run is done."""
+@cache
+def shared() -> Warm:
+    """Give the one process of this run of the tests (of this worker's, if there are several).
+
+    It is started when first asked for, and ended with the tests.
+    """
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.warm"],
         cwd=ROOT,
@@ -80,28 +83,18 @@ def warm_process() -> Generator[Warm]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    try:
-        yield Warm(process)
-    finally:
-        process.communicate(timeout=_LONGEST_S)
-
-
-@cache
-def shared() -> Warm:
-    """Give the one process of this run of the tests (of this worker's, if there are several)."""
-    stack = ExitStack()
-    atexit.register(stack.close)
-    return stack.enter_context(warm_process())
+    atexit.register(process.communicate, timeout=_LONGEST_S)
+    return Warm(process)
 
 
 def serve() -> None:
     """Answer each line of stdin: fork, run, and write the exit code."""
     _load_everything()
     for line in sys.stdin:
-        root, arguments, environment, *outputs = json.loads(line)
+        root, arguments, environment, out, err = json.loads(line)
         child = os.fork()
         if child == 0:
-            _run_and_exit(root, arguments, environment, outputs)
+            _run_and_exit(root, arguments, environment, out, err)
         _, status = os.waitpid(child, 0)
         sys.stdout.write(f"{os.waitstatus_to_exitcode(status)}\n")
         sys.stdout.flush()
@@ -117,12 +110,14 @@ def _load_everything() -> None:
     import headwater.files.grammar
     import headwater.postgres.reset
     import headwater.postgres.run
+    import headwater.postgres.seal
     import headwater.postgres.sequence
+    import headwater.postgres.stepwise
     import headwater.report.judged  # noqa: F401
 
 
 def _run_and_exit(
-    root: str, arguments: list[str], environment: dict[str, str], outputs: list[str]
+    root: str, arguments: list[str], environment: dict[str, str], out: str, err: str
 ) -> None:
     """Be the process that a shell would have started, as far as the task can tell."""
     code = 1
@@ -131,7 +126,7 @@ def _run_and_exit(
         os.chdir(root)
         os.environ.clear()
         os.environ.update(environment)
-        _redirect(*outputs)
+        _redirect(out, err)
         sys.argv = ["invoke", *arguments]
         sys.path[0] = root
         from invoke.main import program
@@ -152,12 +147,11 @@ def _run_and_exit(
         os._exit(code)
 
 
-def _redirect(*outputs: str) -> None:
+def _redirect(out: str, err: str) -> None:
     """Let each stream write to a file, encoded as the environment says."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-    written = [os.open(output, flags) for output in outputs]
     nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, descriptor in enumerate((nothing, *written)):
+    for number, descriptor in enumerate((nothing, os.open(out, flags), os.open(err, flags))):
         os.dup2(descriptor, number)
     encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - the stream of the process

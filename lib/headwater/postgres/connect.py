@@ -154,6 +154,11 @@ def _require_known_version(connection: Connection, target: Target) -> None:
         )
 
 
+def libpq_variables() -> dict[str, str]:
+    """Give every variable of the environment that libpq would read."""
+    return {name: value for name, value in os.environ.items() if name.startswith("PG")}
+
+
 @contextmanager
 def libpq_variables_hidden() -> Generator[None]:
     """Hide every variable that libpq would read, so that it knows only what it is told.
@@ -162,7 +167,7 @@ def libpq_variables_hidden() -> Generator[None]:
     one. The environment belongs to the process: one thread at a time.
     """
     with _environment_lock:
-        hidden = {name: value for name, value in os.environ.items() if name.startswith("PG")}
+        hidden = libpq_variables()
         for name in hidden:
             del os.environ[name]
         try:

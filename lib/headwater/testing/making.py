@@ -290,11 +290,12 @@ class Cloner:
         """Run the files behind the first `there`, and then the seeds."""
         # Only now: where the template is there already, tests need not wait for all that.
         from headwater.checks.building import apply_in_order
-        from headwater.postgres.seeding import apply_seeds
 
         settings = self.project.settings
         apply_in_order(self.project.folder, settings, target, contents.versions, there=there)
         if contents.seeded:
+            from headwater.postgres.seeding import apply_seeds
+
             apply_seeds(target, self.project.seeds, settings)
             self._require_unchanged_seeds()
 

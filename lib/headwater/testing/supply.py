@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from headwater.model import Notify, Target, ignore
-from headwater.postgres.connect import Connection
+from headwater.postgres.connect import Connection, libpq_variables
 from headwater.testing.databases import Database
 from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
@@ -254,7 +254,7 @@ def _must_hide_variables(database: Database) -> bool:
     A thread must not: a test may set and undo one at that very moment, and would find it set for
     ever after. Whoever takes the database opens the connection, then.
     """
-    return database.target.private and any(name.startswith("PG") for name in os.environ)
+    return database.target.private and bool(libpq_variables())
 
 
 def _answers(connection: Connection) -> bool:
