@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -241,7 +242,8 @@ def test_who_cannot_have_it_dropped_is_not_to_blame(
 def test_the_end_does_not_wait_for_another_run_that_builds(
     supply: SupplyOf, tenant: Tenant, tmp_path: Path
 ) -> None:
-    some = supply(project_in(tmp_path, {"0001_a.sql": "create schema app;"}))
+    # (Of these files no other test makes a template.)
+    some = supply(project_in(tmp_path, {"0001_a.sql": "create schema app; -- the end"}))
     with (
         Cloner(tenant.server, some.project) as other,
         other.connection() as connection,
@@ -374,6 +376,18 @@ def test_a_forked_child_takes_databases_of_its_own_and_leaves_those_of_its_paren
     with some.connection(taken) as connection:
         assert connection.execute("select 1").fetchone() == (1,)
     some.give_back(taken)
+
+
+def test_threads_that_have_nothing_to_do_hear_of_what_is_asked_for(
+    tenant: Tenant, tmp_path: Path
+) -> None:
+    some = Supply(tenant.server, project_in(tmp_path, {"0001_a.sql": "create schema app;"}))
+    some.expect(NOTHING, 1)
+    until(lambda: len(some._ready[NOTHING]) == 1, "the making ahead")
+    time.sleep(0.1)  # until they wait
+    some.expect(everything(some), 2)
+    until(lambda: len(some._ready[everything(some)]) == 2, "the making ahead")
+    some.close()
 
 
 def test_databases_with_seeds_are_made_ahead_once_somebody_has_made_one(

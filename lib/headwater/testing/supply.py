@@ -77,6 +77,7 @@ class Supply:
             self._expected.add(contents)
             self._wait_for_seeds(contents)
             self._still_wanted[contents] += count
+            self._changed.notify_all()  # the threads are there, perhaps, and have nothing to do
         self._begin()
 
     def take(self, contents: Contents) -> Database:
