@@ -406,19 +406,24 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_of_the_largest_size_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(read, "MAX_BYTES", 1_000)
-    (tmp_path / "a.sql").write_bytes(b"x" * 1_000)
-    assert read_regular_file(tmp_path / "a.sql") == b"x" * 1_000
+    monkeypatch.setattr(read, "MAX_BYTES", 100_000)
+    (tmp_path / "a.sql").write_bytes(b"x" * 100_000)
+    assert read_regular_file(tmp_path / "a.sql") == b"x" * 100_000
 
 
-def test_an_over_large_file_is_refused_without_reading_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(read, "MAX_BYTES", 1_000)
-    write_files(tmp_path, ONE | {"0002_a.sql": "-" * 1_001})
+@pytest.mark.parametrize("size", [0, 1, 32_767, 32_768, 32_769, 65_536, 200_000])
+def test_a_file_of_any_size_is_read_whole(tmp_path: Path, size: int) -> None:
+    text = ("-- 234567\n" * (size // 10 + 1))[:size]
+    folder = folder_of(tmp_path, ONE | {"0002_a.sql": text})
+    assert folder.migrations[1].text == text
+
+
+def test_an_over_large_file_is_refused_without_reading_it(tmp_path: Path) -> None:
+    write_files(tmp_path, ONE | {"0002_a.sql": ""})
+    os.truncate(tmp_path / "0002_a.sql", read.MAX_BYTES + 1)  # with nothing on the disk
     finding = only_fault(read_folder(tmp_path))
     assert finding.rule == "unreadable"
-    assert finding.message == "it has 1,001 bytes; at most 1,000 can be sent at once"
+    assert finding.message == "it has 67,108,865 bytes; at most 67,108,864 can be sent at once"
 
 
 # --- bytes ------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -219,9 +220,12 @@ class How(StrEnum):
     BASELINE = "baseline"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
-    """One row of history."""
+# Of these two there is one for every file that was ever applied, in each run: a named tuple is made in
+# a fifth of the time that a frozen dataclass takes.
+
+
+class Applied(NamedTuple):
+    """One row of history; its fields are the columns."""
 
     version: str
     checksum: str
@@ -249,8 +253,7 @@ class State(StrEnum):
     NEWER = "unknown, newer"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One version with its state; `migration` or `applied` is None where that side lacks it."""
 
     version: str

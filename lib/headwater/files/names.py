@@ -43,7 +43,7 @@ def fault_of_description(description: str) -> str:
 
 def _is_date(digits: str) -> bool:
     try:
-        date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+        date.fromisoformat(digits)
     except ValueError:
         return False
     return True

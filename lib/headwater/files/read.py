@@ -66,7 +66,7 @@ class _Reader:
     def take(self, entry: os.DirEntry[str]) -> None:
         """Read one entry of the folder, or note why it cannot be a migration."""
         if entry.name.lower().endswith(".sql"):
-            self._take_sql(shown_name(entry.name), entry.path)
+            self._take_sql(shown_name(entry.name), entry)
         elif _means_sql(entry.name):
             self._find(
                 "bad-name", shown_name(entry.name), "a migration ends in .sql, and in nothing else"
@@ -78,7 +78,7 @@ class _Reader:
         elif entry.is_dir():
             self._refuse_nested(Path(entry.path), shown_name(entry.name))
 
-    def _take_sql(self, name: str, path: str) -> None:
+    def _take_sql(self, name: str, entry: os.DirEntry[str]) -> None:
         version, *sibling = name[: -len(".sql")].rsplit(".", 1)
         if not name.endswith(".sql") or name.startswith("."):
             self._find(
@@ -93,11 +93,11 @@ class _Reader:
         elif fault := fault_of_version(version):
             self._find("bad-name", name, fault)
         elif sibling:
-            if (text := self._read(path, name)) is not None:
+            if (text := self._read_listed(entry, name)) is not None:
                 self.siblings[version, sibling[0]] = text
         else:
             self.named.add(version)
-            if (text := self._read(path, name)) is not None:
+            if (text := self._read_listed(entry, name)) is not None:
                 self.texts[version] = text
 
     def _take_checks(self, folder: Path) -> None:
@@ -112,7 +112,7 @@ class _Reader:
                 self._find(
                     "bad-name", name, "a check ends in .sql, in lower case, and is not hidden"
                 )
-            elif (text := self._read(path, name)) is not None:
+            elif (text := self._text_of(read_regular_file(path), name)) is not None:
                 self.checks.append(SqlFile(path=path, text=text))
 
     def _refuse_nested(self, folder: Path, name: str) -> None:
@@ -137,8 +137,11 @@ class _Reader:
             self._find("unreadable", name, f"it cannot be listed: {error.strerror}")
             return []
 
-    def _read(self, path: str | Path, name: str) -> str | None:
-        raw = read_regular_file(path)
+    def _read_listed(self, entry: os.DirEntry[str], name: str) -> str | None:
+        small = _read_small(entry.path) if entry.is_file(follow_symlinks=False) else None
+        return self._text_of(read_regular_file(entry.path) if small is None else small, name)
+
+    def _text_of(self, raw: bytes | str, name: str) -> str | None:
         if isinstance(raw, str):
             self._find("unreadable", name, raw)
             return None
@@ -193,12 +196,18 @@ def shown_name(name: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+# O_NONBLOCK: opening a FIFO must not hang. Not every system has each of them.
+_FLAGS = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+    _FLAGS |= getattr(os, _flag, 0)
+
+_PIECE_BYTES = 32 * 1024
+
+
 def read_regular_file(path: str | Path) -> bytes | str:
     """Read a plain file, or say why it is not one; never follows a link or waits for a FIFO."""
     try:
-        # O_NONBLOCK: opening a FIFO must not hang. Neither flag exists on Windows.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        descriptor = os.open(path, flags | getattr(os, "O_BINARY", 0))
+        descriptor = os.open(path, _FLAGS)
     except OSError as error:
         if Path(path).is_symlink():
             return "it is a link"
@@ -209,19 +218,33 @@ def read_regular_file(path: str | Path) -> bytes | str:
             return "it is a folder or a device, not a file"
         if status.st_size > MAX_BYTES:
             return f"it has {status.st_size:,} bytes; at most {MAX_BYTES:,} can be sent at once"
-        return _read_all(descriptor, status.st_size)
+        pieces = [os.read(descriptor, _PIECE_BYTES)]
+        while pieces[-1]:
+            pieces.append(os.read(descriptor, _PIECE_BYTES))
+        return b"".join(pieces)
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     finally:
         os.close(descriptor)
 
 
-def _read_all(descriptor: int, size: int) -> bytes:
-    """Read to the end: mostly one read more than the size says, for it may grow meanwhile."""
-    parts = [os.read(descriptor, size + 1)]
-    while parts[-1] and sum(map(len, parts)) != size:
-        parts.append(os.read(descriptor, MAX_BYTES))
-    return b"".join(parts)
+def _read_small(path: str) -> bytes | None:
+    """Read what a listing has named as a plain file; None when it is not small, or is not read.
+
+    Then read_regular_file reads it, or says why not: it asks what the file is, which takes as long
+    as the rest of reading a small one.
+    """
+    try:
+        descriptor = os.open(path, _FLAGS)
+    except OSError:
+        return None
+    try:
+        raw = os.read(descriptor, _PIECE_BYTES)
+        return raw if len(raw) < _PIECE_BYTES and not os.read(descriptor, 1) else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
 
 
 def _clashes(migrations: Iterable[Migration]) -> list[Finding]:

@@ -24,6 +24,7 @@ _WIDE_BOMS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
 }
+_ANY_WIDE_BOM = tuple(_WIDE_BOMS)
 
 
 def normalise(raw: bytes, file: str) -> str | Finding:
@@ -31,9 +32,9 @@ def normalise(raw: bytes, file: str) -> str | Finding:
 
     A NUL byte is refused because PostgreSQL's client library would silently stop reading there.
     """
-    for mark, encoding in _WIDE_BOMS.items():
-        if raw.startswith(mark):
-            return _fault(raw, 0, file, f"the file is {encoding}, not UTF-8")
+    if raw.startswith(_ANY_WIDE_BOM):
+        encoding = next(name for mark, name in _WIDE_BOMS.items() if raw.startswith(mark))
+        return _fault(raw, 0, file, f"the file is {encoding}, not UTF-8")
     if (nul := raw.find(b"\x00")) >= 0:
         return _fault(raw, nul, file, "the file holds a NUL byte, which would cut it off there")
     try:

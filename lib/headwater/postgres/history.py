@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from psycopg import sql
-from psycopg.rows import class_row
 
 from headwater.errors import HistoryError
 from headwater.model import Applied
@@ -43,17 +42,7 @@ CREATE TABLE IF NOT EXISTS {steps} (
 COMMENT ON TABLE {steps} IS 'Headwater: how far no-transaction migrations have come.';
 """
 
-_COLUMNS = (
-    "version",
-    "checksum",
-    "tokens",
-    "applied_at",
-    "applied_by",
-    "duration_ms",
-    "out_of_order",
-    "how",
-    "fingerprint",
-)
+_COLUMNS = Applied._fields
 
 # As the table stands: no row when there is none; its columns, and whether it is a plain table
 # without rules and triggers, which could take a record away that was said to be written, and
@@ -147,7 +136,7 @@ def read_history(connection: Connection, settings: Settings) -> tuple[Applied, .
     with translated("reading the history"), only_catalog_names(connection):
         if not _has_history(connection, settings):
             return ()
-        with connection.cursor(row_factory=class_row(Applied)) as cursor:
+        with connection.cursor(row_factory=lambda _: Applied._make) as cursor:
             return tuple(cursor.execute(query).fetchall())
 
 

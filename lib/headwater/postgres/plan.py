@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from headwater.errors import HistoryError
@@ -70,7 +69,7 @@ def make_plan(
     entries += _without_file(applied.values(), entries)
     entries += _begun_without_file(half_done, entries)
     entries = [
-        replace(e, state=State.HALF_UNDONE)
+        e._replace(state=State.HALF_UNDONE)
         if e.version in half_undone and e.state is State.APPLIED
         else e
         for e in entries

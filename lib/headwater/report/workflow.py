@@ -7,6 +7,7 @@ object on stdout as well. A traceback never shows the values of variables.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gc
 import os
@@ -27,6 +28,13 @@ from invoke.tasks import task as invoke_task
 # fifth of it. Who wants that all the same (-B, PYTHONDONTWRITEBYTECODE) has it.
 sys.dont_write_bytecode = bool(sys.flags.dont_write_bytecode)
 
+# What is loaded, and thousands of files, are objects that live as long as the process: looking
+# through them again and again for what could be freed took a sixth of the time; looking once more
+# at the end, when all of it goes anyway, as much as loading psycopg does.
+_OBJECTS_BEFORE_A_LOOK = 100_000
+gc.set_threshold(_OBJECTS_BEFORE_A_LOOK)
+atexit.register(gc.freeze)
+
 from headwater.errors import HeadwaterError  # noqa: E402 - from here on it is written
 
 # 128 and the number of the signal, as a shell says it.
@@ -38,8 +46,6 @@ BUG = 70
 
 # A terminal that is closed ends a run as a supervisor does.
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-
-_OBJECTS_BEFORE_A_LOOK = 100_000
 
 _PASSWORD = re.compile(
     r"(postgres(?:ql)?://[^:@/\s]*:)\S*(?=@)"
@@ -71,9 +77,6 @@ class Workflow(Task[Callable[..., Any]]):
         if "--help" in kwargs.values():
             # Invoke takes it for the name that a task such as migration.new wants.
             raise Exit(f"the help is shown by: invoke --help {self.full_name or self.name}", code=2)
-        # Thousands of files are as many objects that live as long as the process: looking through
-        # them again and again for what could be freed took a sixth of the time.
-        gc.set_threshold(_OBJECTS_BEFORE_A_LOOK)
         before = {each: signal.signal(each, _terminate) for each in _ENDING}
         if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
