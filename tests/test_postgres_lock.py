@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -219,6 +222,18 @@ def test_a_lock_that_is_lost_between_two_files_is_seen(target: Target, settings:
         assert session.lock_is_held()
         query(target, f"select pg_terminate_backend({held.info.backend_pid}, 5000)")
         until(lambda: not session.lock_is_held(), "the loss")
+
+
+def test_a_lock_is_held_by_a_process_with_a_thousand_open_files(
+    target: Target, settings: Settings
+) -> None:
+    """Its connection has a number that select() of the system does not take."""
+    with ExitStack() as files:
+        for _ in range(1_024):
+            files.enter_context(Path(os.devnull).open("rb"))
+        with migration_lock(target, settings) as held, sessions(target, held) as session:
+            assert held.fileno() >= 1_024
+            assert session.lock_is_held()
 
 
 @pytest.mark.parametrize(

@@ -359,7 +359,7 @@ def a_column(**changes: Any) -> Column:
         readable=True,
         public=True,
     )
-    return replace(column, **changes)
+    return column._replace(**changes)
 
 
 @pytest.mark.parametrize(

@@ -369,8 +369,8 @@ _CONNECTING = (
         name="the end of the lock's session is awaited behind its words",
         against="a session that has just been ended is taken for a sound one",
         module="postgres/job.py",
-        text="while select.select([self.lock.fileno()], [], [], patience_s)[0]:",
-        without="if select.select([self.lock.fileno()], [], [], patience_s)[0]:",
+        text="while has_heard(self.lock, patience_s):",
+        without="if has_heard(self.lock, patience_s):",
         test="test_postgres_stepwise.py::test_no_statement_begins_without_the_lock",
     ),
 )
@@ -887,8 +887,8 @@ _PROVING = (
         name="a fingerprint uses what everybody may read",
         against="a role with few rights calls every schema touched",
         module="schema/fingerprint.py",
-        text="replace(column, readable=column.public)",
-        without="replace(column, readable=column.readable)",
+        text="column._replace(readable=column.public)",
+        without="column._replace(readable=column.readable)",
         test="test_postgres_seal.py::test_a_role_with_few_rights_finds_the_same",
     ),
 )

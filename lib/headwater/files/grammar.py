@@ -11,7 +11,6 @@ import importlib
 import re
 import threading
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from typing import Any, TypeAlias
 import postgast
 from postgast import pg_query_pb2
 
-from headwater.files.text import Places, line_starts
+from headwater.files.text import Places, count_lines
 
 _COMMENTS = (pg_query_pb2.SQL_COMMENT, pg_query_pb2.C_COMMENT)
 
@@ -452,12 +451,13 @@ def _behind_name(tokens: Sequence[Token], location: int) -> int:
 
 
 class _Offsets:
-    """Translate byte offsets to characters, and characters to places, without rescanning."""
+    """Translate byte offsets to characters, and characters to places, each on from the one before."""
 
     def __init__(self, text: str) -> None:
-        self.lines = line_starts(text)
+        self.text = text
         self.raw = None if text.isascii() else text.encode()
         self.known = (0, 0)
+        self.known_place = (0, 1, 0)
 
     def characters(self, offset: int) -> int:
         if self.raw is None:
@@ -468,8 +468,12 @@ class _Offsets:
         return characters
 
     def place(self, position: int) -> tuple[int, int]:
-        line = bisect_right(self.lines, position)
-        return line, position - self.lines[line - 1] + 1
+        at, line, begin = self.known_place if self.known_place[0] <= position else (0, 1, 0)
+        line += count_lines(self.text, at, position)
+        end = max(self.text.rfind("\n", at, position), self.text.rfind("\r", at, position))
+        begin = begin if end < 0 else end + 1
+        self.known_place = (position, line, begin)
+        return line, position - begin + 1
 
 
 def _tree(text: str) -> Any:

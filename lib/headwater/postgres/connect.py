@@ -7,6 +7,7 @@ that a `timestamp -> timestamptz` means UTC everywhere.
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -245,6 +246,16 @@ def only_catalog_names(connection: Connection) -> Generator[None]:
                 "pg_catalog.set_config('DateStyle', %s, true)",
                 row[:2],
             )
+
+
+def has_heard(connection: Connection, wait_s: float = 0.0) -> bool:
+    """Say whether the server has said something that nobody has read yet, or has gone.
+
+    Waits for it as long as it is told to. Raises psycopg.OperationalError when it is closed.
+    """
+    ear = select.poll()
+    ear.register(connection.pgconn.socket, select.POLLIN)
+    return bool(ear.poll(wait_s * 1_000))
 
 
 def pins(connection: Connection, *, lock_timeout_ms: int, local: bool = False) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
@@ -16,7 +15,7 @@ from psycopg import pq
 from headwater.model import Finished, Migration, MigrationResult, Notify, Target, ignore
 from headwater.postgres import history, record
 from headwater.postgres.commit import Pending, is_committed
-from headwater.postgres.connect import Connection, connect, pin, pins
+from headwater.postgres.connect import Connection, connect, has_heard, pin, pins
 from headwater.postgres.session import Residue, Traces, forgetting, traces_of
 from headwater.postgres.translate import translated
 from headwater.postgres.watching import Look, Watcher
@@ -100,13 +99,13 @@ class Sessions:
         try:
             # First come the words of the server, which alone end nothing, and then the end.
             patience_s = 0.0
-            while select.select([self.lock.fileno()], [], [], patience_s)[0]:
+            while has_heard(self.lock, patience_s):
                 self.lock.pgconn.consume_input()
                 patience_s = _WORDS_TO_END_S
             if time.monotonic() - self.proved_at > _PROOF_S:
                 self.lock.execute("SELECT")
                 self.proved_at = time.monotonic()
-        except (psycopg.Error, OSError, ValueError):
+        except (psycopg.Error, OSError):
             return False
         return not self.lock.closed and self.lock.pgconn.status == pq.ConnStatus.OK
 
@@ -118,7 +117,7 @@ class Sessions:
 
     def finish(self, job: Job, result: MigrationResult) -> None:
         """Tell that a file is applied."""
-        job.file.let_go()
+        job.let_go()
         self.results.append(result)
         job.notify(Finished(result=result))
 
@@ -232,7 +231,7 @@ class Job:
         Not of a large one: the server may have done long before, and holds locks until COMMIT.
         """
         if self.upcoming is not None and self.upcoming.is_small:
-            _ = self.upcoming.file.tokens, self.upcoming.traces
+            _ = self.upcoming.file.tokens, self.upcoming.traces, self.upcoming.usual_record
 
     @property
     def is_small(self) -> bool:
@@ -243,6 +242,16 @@ class Job:
     def traces(self) -> Traces:
         """Give what it may leave behind."""
         return traces_of(self.file, self.settings)
+
+    def let_go(self) -> None:
+        """Forget what was read and written of the file: there may be thousands."""
+        self.file.let_go()
+        self.__dict__.pop("usual_record", None)
+
+    @cached_property
+    def usual_record(self) -> bytes:
+        """Give the record of a file that leaves the history alone, as those before it did."""
+        return self._record(record.SERVER_DURATION, spares_history=True, fingerprint=None)
 
     def record(
         self,
@@ -255,6 +264,11 @@ class Job:
 
         Of a down file: those that take away the record of what it undoes.
         """
+        if spares_history and duration is record.SERVER_DURATION and fingerprint is None:
+            return self.usual_record
+        return self._record(duration, spares_history=spares_history, fingerprint=fingerprint)
+
+    def _record(self, duration: bytes, *, spares_history: bool, fingerprint: str | None) -> bytes:
         if undone := self.migration.undoes:
             return _AS_OURSELVES + record.unrecord(
                 self.settings, undone, table_is_plain=spares_history

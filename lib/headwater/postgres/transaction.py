@@ -322,8 +322,8 @@ def roll_back(connection: Connection) -> None:
 
 
 def _statements_in(ours: bytes) -> int:
-    """Count the statements of a text of our own: none of them holds a semicolon inside."""
-    return len([part for part in ours.split(b";") if part.strip()])
+    """Count the statements of a text of our own: a semicolon ends each, and none holds one."""
+    return ours.count(b";")
 
 
 class ConnectionLost(Exception):

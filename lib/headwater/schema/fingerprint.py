@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, Final
 
@@ -52,7 +51,7 @@ def fingerprint(
     with connection.transaction(force_rollback=True):
         pin(connection)
         columns = tuple(
-            replace(column, readable=column.public) for column in catalog_columns(connection)
+            column._replace(readable=column.public) for column in catalog_columns(connection)
         )
         scope = read_scope(connection, history_table)
         plan = _plan(columns, scope.shape, catalogs_in_use(connection, columns))

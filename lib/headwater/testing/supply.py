@@ -8,7 +8,6 @@ than the server.
 from __future__ import annotations
 
 import os
-import select
 import threading
 import weakref
 from collections import Counter, defaultdict, deque
@@ -18,7 +17,7 @@ from contextlib import contextmanager, suppress
 import psycopg
 
 from headwater.model import Notify, Target, ignore
-from headwater.postgres.connect import Connection, libpq_variables
+from headwater.postgres.connect import Connection, has_heard, libpq_variables
 from headwater.testing.databases import Database
 from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
@@ -265,20 +264,12 @@ def _answers(connection: Connection) -> bool:
     nothing has come, a round trip is spared, for which a busy server takes its time.
     """
     try:
-        if _has_heard(connection):
+        if has_heard(connection):
             connection.execute("SELECT")
     except (psycopg.Error, OSError):
         connection.close()
         return False
     return True
-
-
-def _has_heard(connection: Connection) -> bool:
-    """Say whether anything has come over a connection, or nobody knows."""
-    try:
-        return bool(select.select([connection.fileno()], [], [], 0)[0])
-    except ValueError:  # more descriptors are open than select knows numbers for
-        return True
 
 
 _supplies = weakref.WeakSet[Supply]()
