@@ -14,7 +14,7 @@ import pytest
 from headwater.errors import FilesError
 from headwater.files import read
 from headwater.files.read import read_folder, read_regular_file, read_sound_folder
-from headwater.files.text import checksum
+from headwater.files.text import MAX_BYTES, checksum
 from headwater.model import Directive, Finding, MigrationFolder, Severity
 from tests.support import write_files
 
@@ -420,7 +420,7 @@ def test_a_file_of_any_size_is_read_whole(tmp_path: Path, size: int) -> None:
 
 def test_an_over_large_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     write_files(tmp_path, ONE | {"0002_a.sql": ""})
-    os.truncate(tmp_path / "0002_a.sql", read.MAX_BYTES + 1)  # with nothing on the disk
+    os.truncate(tmp_path / "0002_a.sql", MAX_BYTES + 1)  # with nothing on the disk
     finding = only_fault(read_folder(tmp_path))
     assert finding.rule == "unreadable"
     assert finding.message == "it has 67,108,865 bytes; at most 67,108,864 can be sent at once"

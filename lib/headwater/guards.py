@@ -624,7 +624,7 @@ _FORGETTING = (
     Guard(
         name="what is made in pg_temp is no harmless definition",
         against="a temporary type of one file is met by the next",
-        module="postgres/session.py",
+        module="files/definitions.py",
         text="""if "pg_temp" in text or 'u&"' in text:""",
         without="if False:",
         test=_UNDONE,
@@ -632,7 +632,7 @@ _FORGETTING = (
     Guard(
         name="CREATE TEMP is no harmless definition",
         against="a temporary table of one file is met by the next",
-        module="postgres/session.py",
+        module="files/definitions.py",
         text='getattr(relation, "relpersistence", "p") != "t"',
         without="True",
         test=_UNDONE,

@@ -27,8 +27,9 @@ class Accepted:
     """A migration that may run, with its post-condition, sentence by sentence.
 
     What the grammar made of its text is kept only from when it is asked for until `let_go` (a tree
-    takes many times as much memory as the text, and there may be thousands). A text that was
-    accepted before, by its checksum, is not even parsed once: `known_tokens` stand in history.
+    takes many times as much memory as the text, and there may be thousands); what a run needs of it
+    is noted. A text that was accepted before, by its checksum, is not even parsed for its tokens:
+    `known_tokens` stand in history.
     """
 
     migration: Migration
@@ -36,6 +37,8 @@ class Accepted:
     statements: int | None = None
     """How many statements the grammar has found; None where it was not asked."""
     known_tokens: str = ""
+    defines: bool | None = None
+    """Whether it only defines things; None where the grammar was not asked."""
 
     @cached_property
     def script(self) -> Script:
@@ -47,7 +50,18 @@ class Accepted:
     @cached_property
     def tokens(self) -> str:
         """Give the checksum of the tokens."""
-        return self.known_tokens or self.script.token_checksum
+        from headwater.files.grammar import token_checksum
+
+        return self.known_tokens or token_checksum(self.migration.text)
+
+    @property
+    def only_defines(self) -> bool:
+        """Say whether nothing of it can be left in its session after COMMIT."""
+        if self.defines is not None:
+            return self.defines
+        from headwater.files.definitions import only_defines
+
+        return only_defines(self.script)
 
     def keep(self, script: Script) -> None:
         """Keep what the grammar has made of the text already."""

@@ -189,13 +189,22 @@ class Script:
 
     @cached_property
     def token_checksum(self) -> str:
-        """Give the checksum of the tokens without comments and blanks: `tok-1:…`.
+        """Give the checksum of the tokens without comments and blanks: `tok-1:…`."""
+        return _token_checksum(self._tokens)
 
-        Rule 1: SHA-256 over the UTF-8 text of each token followed by a NUL byte. Two texts with
-        one checksum mean the same to PostgreSQL.
-        """
-        tokens = [raw + b"\x00" for kind, raw, _ in self._tokens if kind not in _COMMENTS]
-        return f"tok-1:{hashlib.sha256(b''.join(tokens)).hexdigest()}"
+
+def token_checksum(text: str) -> str:
+    """Give the checksum of the tokens of a text that the grammar has accepted: `tok-1:…`."""
+    return _token_checksum(_scan(text))
+
+
+def _token_checksum(tokens: _Tokens) -> str:
+    """Rule 1: SHA-256 over the UTF-8 text of each token followed by a NUL byte.
+
+    Two texts with one checksum mean the same to PostgreSQL.
+    """
+    words = [raw + b"\x00" for kind, raw, _ in tokens if kind not in _COMMENTS]
+    return f"tok-1:{hashlib.sha256(b''.join(words)).hexdigest()}"
 
 
 def parse(text: str) -> Script:
@@ -451,7 +460,7 @@ def _behind_name(tokens: Sequence[Token], location: int) -> int:
 
 
 class _Offsets:
-    """Translate byte offsets to characters, and characters to places, each on from the one before."""
+    """Translate byte offsets to characters, and these to places, on from the one before."""
 
     def __init__(self, text: str) -> None:
         self.text = text

@@ -13,6 +13,7 @@ from typing import Any
 
 from headwater.files import directives
 from headwater.files.accepted import Accepted, Sentence
+from headwater.files.definitions import only_defines
 from headwater.files.grammar import (
     COPY_FAULT,
     COPY_HINT,
@@ -49,7 +50,12 @@ def check(migration: Migration, *, keep: bool = False) -> Accepted | tuple[Findi
         findings += read.findings
     if findings:
         return tuple(findings)
-    accepted = Accepted(migration=migration, statements=len(script.statements), sentences=sentences)
+    accepted = Accepted(
+        migration=migration,
+        statements=len(script.statements),
+        sentences=sentences,
+        defines=only_defines(script),
+    )
     if keep:
         accepted.keep(script)
     return accepted

@@ -26,6 +26,7 @@ from headwater.errors import (
     OutcomeUnknown,
     TargetError,
 )
+from headwater.files.grammar import token_checksum
 from headwater.model import MigrationResult, Said
 from headwater.postgres import history, journal
 from headwater.postgres.commit import NotCommitted, Pending, commit
@@ -531,13 +532,6 @@ def _pending_record(job: Job, session: Sessions, judged: Judged) -> Pending:
 
 
 # --- whether it can go on ---------------------------------------------------------------------
-
-
-def token_checksum(text: str) -> str:
-    """Give the checksum of a single statement's tokens."""
-    from headwater.files.grammar import parse
-
-    return parse(text).token_checksum
 
 
 def require_resumable(
