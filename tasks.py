@@ -15,7 +15,8 @@ from headwater.report.workflow import task, with_full_names
 
 if TYPE_CHECKING:
     from headwater.files.hooks import Hooked
-    from headwater.model import Migrated, Target, Tried
+    from headwater.model import Migrated, Target
+    from headwater.outcomes import Tried
     from headwater.settings import Settings
     from headwater.verdicts import Foreseen, Verdict
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from headwater.model import Finding, Layer, LockMode, Severity, TableLock
+from headwater.model import Finding, Layer, Severity
+from headwater.outcomes import LockMode, TableLock
 from headwater.report.formats import Place
 from headwater.verdicts import (
     Change,

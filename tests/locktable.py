@@ -23,7 +23,8 @@ from typing import Any
 
 import psycopg
 
-from headwater.model import LockMode, Target
+from headwater.model import Target
+from headwater.outcomes import LockMode
 from headwater.postgres.connect import Connection, connect, pin
 from tests.conftest import disposable_on
 from tests.lockstatements import FORMS, GROUPS, SETUP, Form

@@ -10,7 +10,8 @@ from headwater.checks import tracing
 from headwater.checks.foreseeing import foresee
 from headwater.checks.rules import EXAMPLE_SCHEMA
 from headwater.files.read import read_folder
-from headwater.model import LockMode, Target
+from headwater.model import Target
+from headwater.outcomes import LockMode
 from headwater.postgres.run import migrate
 from headwater.report.judged import FORMS
 from headwater.settings import Settings

@@ -13,7 +13,8 @@ from headwater.checks.live import look_at_live
 from headwater.checks.rules import EXAMPLE_SCHEMA, Rule
 from headwater.checks.rules.live import LIVE, LONG_TRANSACTION
 from headwater.files.accepted import Accepted
-from headwater.model import Finding, LockMode, Severity, Target
+from headwater.model import Finding, Severity, Target
+from headwater.outcomes import LockMode
 from headwater.postgres.connect import Connection
 from headwater.postgres.traffic import conflicts
 from headwater.settings import Settings

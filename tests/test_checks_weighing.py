@@ -9,7 +9,8 @@ import pytest
 from headwater.checks.rules import BY_ID
 from headwater.checks.rules.rule import Claim
 from headwater.checks.weighing import weigh
-from headwater.model import Finding, Layer, LockMode, Severity
+from headwater.model import Finding, Layer, Severity
+from headwater.outcomes import LockMode
 from headwater.verdicts import Effect, Traced, TracedStatement, Weight, Weights
 
 GB = 1 << 30

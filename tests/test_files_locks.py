@@ -10,7 +10,8 @@ import pytest
 
 from headwater.files.grammar import parse
 from headwater.files.locks import Named, locks_of
-from headwater.model import LockMode, Target
+from headwater.model import Target
+from headwater.outcomes import LockMode
 from headwater.postgres.connect import Connection
 
 SETUP = """

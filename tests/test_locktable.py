@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from headwater.model import LockMode, Target
+from headwater.model import Target
+from headwater.outcomes import LockMode
 from tests.lockstatements import FORMS
 from tests.locktable import (
     PAGE,

@@ -18,7 +18,8 @@ from headwater.errors import (
 )
 from headwater.files import grammar
 from headwater.files.seeds import read_seeds
-from headwater.model import Event, Rebuilt, Said, Target
+from headwater.model import Event, Said, Target
+from headwater.outcomes import Rebuilt
 from headwater.postgres import dropping
 from headwater.postgres import reset as resetting
 from headwater.postgres.databases import MARK

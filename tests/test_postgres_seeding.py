@@ -9,7 +9,8 @@ import pytest
 
 from headwater.errors import FilesError, LockBusy, SeedFailed, UnsafeTarget
 from headwater.files.seeds import read_seeds
-from headwater.model import Event, Said, Seeded, Started, Target
+from headwater.model import Event, Said, Started, Target
+from headwater.outcomes import Seeded
 from headwater.postgres import seeding
 from headwater.postgres.databases import scratch_database
 from headwater.postgres.patience import Patience

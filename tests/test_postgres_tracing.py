@@ -12,7 +12,8 @@ from headwater.checks.rules import EXAMPLE_SCHEMA
 from headwater.files.accepted import Accepted
 from headwater.files.directives import read_header
 from headwater.files.text import checksum
-from headwater.model import LockMode, Migration, Target
+from headwater.model import Migration, Target
+from headwater.outcomes import LockMode
 from headwater.postgres.connect import with_database
 from headwater.postgres.tracing import NO_TRIGGERS, trace
 from headwater.settings import Settings

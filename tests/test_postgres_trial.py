@@ -19,7 +19,8 @@ from headwater.errors import (
     UnsafeTarget,
 )
 from headwater.files import grammar
-from headwater.model import Event, Finished, LockMode, Said, TableLock, Target, Tried
+from headwater.model import Event, Finished, Said, Target
+from headwater.outcomes import LockMode, TableLock, Tried
 from headwater.postgres import together
 from headwater.postgres import trial as trying
 from headwater.postgres.patience import Patience

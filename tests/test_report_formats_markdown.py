@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from headwater.model import LockMode
+from headwater.outcomes import LockMode
 from headwater.report.formats import formatted
 from headwater.report.formats.markdown import LIMIT, MARK
 from headwater.report.formats.place import readable

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from headwater.model import LockMode, TableLock
+from headwater.outcomes import LockMode, TableLock
 from headwater.report.forms import folded
 from headwater.report.traced import is_quiet, traced_lines
 from headwater.verdicts import Effect, Gone, Traced, TracedStatement

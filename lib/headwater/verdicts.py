@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol
 
-from headwater.model import Finding, LockMode, Migrated, Severity, State, TableLock
+from headwater.model import Finding, Migrated, Severity, State
+from headwater.outcomes import LockMode, TableLock
 
 # --- schema -----------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ from headwater.checks.tracing import Found
 from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
 from headwater.files.text import without_secrets
-from headwater.model import Finding, Layer, LockMode, Severity
+from headwater.model import Finding, Layer, Severity
+from headwater.outcomes import LockMode
 from headwater.verdicts import Effect, Traced, TracedStatement
 
 _SHOWN = 3

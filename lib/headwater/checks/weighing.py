@@ -13,7 +13,8 @@ from headwater import amounts
 from headwater.checks.rules import BY_ID
 from headwater.checks.rules.rule import Claim
 from headwater.checks.rules.traced import WORK_AFTER_LOCK
-from headwater.model import Finding, Layer, LockMode, Severity
+from headwater.model import Finding, Layer, Severity
+from headwater.outcomes import LockMode
 from headwater.verdicts import Effect, Traced, TracedStatement, Weight, Weights
 
 # Longer than this nobody waits for an answer of an application: what blocks is an error.

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from headwater.model import LockMode
+from headwater.outcomes import LockMode
 
 if TYPE_CHECKING:
     from headwater.files.grammar import Script, Statement

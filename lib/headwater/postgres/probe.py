@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headwater.model import LockMode
+from headwater.outcomes import LockMode
 from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.tablelocks import LOCK_MODES
 

@@ -35,13 +35,12 @@ from headwater.model import (
     MigrationFolder,
     MigrationResult,
     Notify,
-    Rebuilt,
     Said,
     SeedFolder,
-    SeedResult,
     Target,
     ignore,
 )
+from headwater.outcomes import Rebuilt, SeedResult
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, only_catalog_names, pin
 from headwater.postgres.databases import locale_of, require_disposable, scratch_database

@@ -25,14 +25,13 @@ from headwater.model import (
     Finding,
     Notify,
     Said,
-    Seeded,
     SeedFolder,
-    SeedResult,
     Started,
     Target,
     ignore,
     plural,
 )
+from headwater.outcomes import Seeded, SeedResult
 from headwater.postgres.connect import Connection, connect, pin, pins
 from headwater.postgres.databases import is_disposable
 from headwater.postgres.lent_connection import NotYours, lent, no_commit, was_refused

@@ -8,7 +8,7 @@ from psycopg import sql
 
 from headwater.files.accepted import Accepted
 from headwater.files.locks import Named, locks_of
-from headwater.model import LockMode, TableLock
+from headwater.outcomes import LockMode, TableLock
 from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.translate import translated
 from headwater.settings import Settings

@@ -30,7 +30,8 @@ from headwater.files.refusals import needs_no_transaction
 from headwater.files.serverwide import reaches_beyond, reads_the_machine
 from headwater.files.targets import Targets, targets_of
 from headwater.files.text import without_secrets
-from headwater.model import LockMode, TableLock, Target
+from headwater.model import Target
+from headwater.outcomes import LockMode, TableLock
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.probe import (
     Counts,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from headwater.model import LockMode
+from headwater.outcomes import LockMode
 from headwater.postgres.connect import Connection, only_catalog_names
 from headwater.postgres.tablelocks import LOCK_MODES
 from headwater.postgres.translate import translated

@@ -21,11 +21,10 @@ from headwater.model import (
     Notify,
     Plan,
     Said,
-    TableLock,
     Target,
-    Tried,
     ignore,
 )
+from headwater.outcomes import TableLock, Tried
 from headwater.postgres import history
 from headwater.postgres.connect import Connection, connect, pin
 from headwater.postgres.databases import is_disposable, name_of

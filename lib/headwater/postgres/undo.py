@@ -19,12 +19,12 @@ from headwater.model import (
     MigrationFolder,
     Notify,
     Plan,
-    RolledBack,
     State,
     Target,
     ignore,
     plural,
 )
+from headwater.outcomes import RolledBack
 from headwater.postgres.connect import connect, pin_for_bookkeeping
 from headwater.postgres.databases import require_confirmed
 from headwater.postgres.encryption import warn

@@ -16,7 +16,8 @@ import psycopg
 from psycopg import conninfo, pq
 
 from headwater.errors import Unreachable
-from headwater.model import Answered, Notify, Said, Target, ignore
+from headwater.model import Notify, Said, Target, ignore
+from headwater.outcomes import Answered
 from headwater.postgres.connect import (
     CONNECT_TIMEOUT_S,
     connect,

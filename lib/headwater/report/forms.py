@@ -9,30 +9,27 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from headwater.errors import FilesError, HeadwaterError
 from headwater.model import (
-    Answered,
     Entry,
     Finding,
     Migrated,
     MigrationResult,
     Plan,
     Preview,
-    Rebuilt,
-    RolledBack,
     Schema,
-    SeedResult,
     Severity,
     State,
-    TableLock,
     Target,
-    Tried,
     around,
     caret,
     plural,
 )
+
+if TYPE_CHECKING:
+    from headwater.outcomes import Answered, Rebuilt, RolledBack, SeedResult, TableLock, Tried
 
 Json = dict[str, Any]
 
@@ -390,12 +387,13 @@ def _entry_json(entry: Entry) -> Json:
 
 Forms: TypeAlias = tuple[Callable[[Any], Iterator[Line]], Callable[[Any], Json]]
 
-# Which form belongs to which outcome of a task; those of verify and lint are in `judged`.
-FORMS: dict[type, Forms] = {
-    Answered: (answered_lines, answered_json),
-    Migrated: (migrated_lines, migrated_json),
-    Plan: (status_lines, status_json),
-    Rebuilt: (rebuilt_lines, rebuilt_json),
-    RolledBack: (rolled_back_lines, rolled_back_json),
-    Tried: (tried_lines, tried_json),
+# Which form belongs to which outcome, by the name of its class: a run loads that of its own alone.
+# (Those of verify and lint are in `judged`.)
+FORMS: dict[str, Forms] = {
+    "Answered": (answered_lines, answered_json),
+    "Migrated": (migrated_lines, migrated_json),
+    "Plan": (status_lines, status_json),
+    "Rebuilt": (rebuilt_lines, rebuilt_json),
+    "RolledBack": (rolled_back_lines, rolled_back_json),
+    "Tried": (tried_lines, tried_json),
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from headwater.model import Migrated, SeedResult, plural
+from headwater.model import Migrated, plural
+from headwater.outcomes import SeedResult
 from headwater.report.changes import change_json, describe, diff_lines, how
 from headwater.report.forms import (
     Forms,

@@ -96,8 +96,9 @@ def show_target(target: Target, *, json: bool) -> None:
 
 def _forms_of(outcome: object) -> Forms:
     """Give the two forms of an outcome; those of lint and verify are loaded when they are used."""
-    if type(outcome) in FORMS:
-        return FORMS[type(outcome)]
+    name = type(outcome).__name__
+    if name in FORMS:
+        return FORMS[name]
     from headwater.report import judged
 
     return judged.FORMS[type(outcome)]
