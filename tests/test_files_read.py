@@ -418,6 +418,15 @@ def test_a_file_of_any_size_is_read_whole(tmp_path: Path, size: int) -> None:
     assert folder.migrations[1].text == text
 
 
+def test_a_read_that_gives_less_than_there_is_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some file systems of a network do it."""
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: real(descriptor, min(size, 7)))
+    assert folder_of(tmp_path, ONE).migrations[0].text == ONE["0001_init.sql"]
+
+
 def test_an_over_large_file_is_refused_without_reading_it(tmp_path: Path) -> None:
     write_files(tmp_path, ONE | {"0002_a.sql": ""})
     os.truncate(tmp_path / "0002_a.sql", MAX_BYTES + 1)  # with nothing on the disk

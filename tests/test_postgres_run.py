@@ -24,6 +24,7 @@ from headwater.errors import (
     MigrationFailed,
     OutcomeUnknown,
 )
+from headwater.files import grammar
 from headwater.model import Event, Said, Target
 from headwater.postgres import commit, transaction, wire
 from headwater.postgres import run as runner
@@ -108,6 +109,15 @@ def test_the_record_says_what_was_run_by_whom_and_how(target: Target, settings: 
         True,
         True,
     )
+
+
+def test_a_file_that_was_checked_is_not_parsed_again(
+    target: Target, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """(The check has the parser under a name of its own.)"""
+    files = INIT | {"0002_more.sql": "create table app.more ();\ndo 'begin end';\n"}
+    monkeypatch.setattr(grammar, "parse", lambda _: pytest.fail("it was parsed again"))
+    assert migrated(target, settings, files) == ["0001_init", "0002_more"]
 
 
 def test_a_record_that_cannot_be_written_takes_the_whole_file_back(

@@ -11,9 +11,10 @@ import time
 
 import pytest
 
+from headwater import model, outcomes
 from headwater.model import Said, around
 from headwater.report import live
-from headwater.report.forms import Line, folded
+from headwater.report.forms import FORMS, Line, folded
 from headwater.report.live import progress
 from headwater.report.screen import console, print_json, print_lines, say
 from tests.support import until
@@ -25,6 +26,11 @@ def written(text: str, monkeypatch: pytest.MonkeyPatch, *, encoding: str = "utf-
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
     say(text)
     return raw.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_belongs_to_an_outcome_that_there_is(name: str) -> None:
+    assert hasattr(model, name) or hasattr(outcomes, name)
 
 
 @pytest.mark.parametrize(

@@ -379,15 +379,14 @@ def test_a_forked_child_takes_databases_of_its_own_and_leaves_those_of_its_paren
 
 
 def test_threads_that_have_nothing_to_do_hear_of_what_is_asked_for(
-    tenant: Tenant, tmp_path: Path
+    supply: SupplyOf, tmp_path: Path
 ) -> None:
-    some = Supply(tenant.server, project_in(tmp_path, {"0001_a.sql": "create schema app;"}))
+    some = supply(project_in(tmp_path, {"0001_a.sql": "create schema app;"}))
     some.expect(NOTHING, 1)
     until(lambda: len(some._ready[NOTHING]) == 1, "the making ahead")
     time.sleep(0.1)  # until they wait
     some.expect(everything(some), 2)
     until(lambda: len(some._ready[everything(some)]) == 2, "the making ahead")
-    some.close()
 
 
 def test_databases_with_seeds_are_made_ahead_once_somebody_has_made_one(

@@ -28,7 +28,7 @@ class Accepted:
 
     What the grammar made of its text is kept only from when it is asked for until `let_go` (a tree
     takes many times as much memory as the text, and there may be thousands); what a run needs of it
-    is noted. A text that was accepted before, by its checksum, is not even parsed for its tokens:
+    is noted. A text that was accepted before, by its checksum, is neither parsed nor scanned:
     `known_tokens` stand in history.
     """
 

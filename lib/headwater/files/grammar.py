@@ -460,7 +460,7 @@ def _behind_name(tokens: Sequence[Token], location: int) -> int:
 
 
 class _Offsets:
-    """Translate byte offsets to characters, and these to places, on from the one before."""
+    """Translate byte offsets to characters, and characters to places; each on from the last."""
 
     def __init__(self, text: str) -> None:
         self.text = text

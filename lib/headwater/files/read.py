@@ -138,7 +138,7 @@ class _Reader:
             return []
 
     def _read_listed(self, entry: os.DirEntry[str], name: str) -> str | None:
-        small = _read_small(entry.path) if entry.is_file(follow_symlinks=False) else None
+        small = _read_small(entry)
         return self._text_of(read_regular_file(entry.path) if small is None else small, name)
 
     def _text_of(self, raw: bytes | str, name: str) -> str | None:
@@ -228,23 +228,26 @@ def read_regular_file(path: str | Path) -> bytes | str:
         os.close(descriptor)
 
 
-def _read_small(path: str) -> bytes | None:
-    """Read what a listing has named as a plain file; None when it is not small, or is not read.
+def _read_small(entry: os.DirEntry[str]) -> bytes | None:
+    """Read what a listing names as a plain file; None when it is not, is not small, or cannot be.
 
     Then read_regular_file reads it, or says why not: it asks what the file is, which takes as long
     as the rest of reading a small one.
     """
     try:
-        descriptor = os.open(path, _FLAGS)
+        if not entry.is_file(follow_symlinks=False):
+            return None
+        descriptor = os.open(entry.path, _FLAGS)
     except OSError:
         return None
     try:
         raw = os.read(descriptor, _PIECE_BYTES)
-        return raw if len(raw) < _PIECE_BYTES and not os.read(descriptor, 1) else None
+        is_whole = len(raw) < _PIECE_BYTES and not os.read(descriptor, 1)
     except OSError:
         return None
     finally:
         os.close(descriptor)
+    return raw if is_whole else None
 
 
 def _clashes(migrations: Iterable[Migration]) -> list[Finding]:

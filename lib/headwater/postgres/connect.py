@@ -251,7 +251,7 @@ def only_catalog_names(connection: Connection) -> Generator[None]:
 def has_heard(connection: Connection, wait_s: float = 0.0) -> bool:
     """Say whether the server has said something that nobody has read yet, or has gone.
 
-    Waits for it as long as it is told to. Raises psycopg.OperationalError when it is closed.
+    Waits up to `wait_s` for that. Raises psycopg.OperationalError when the connection is closed.
     """
     ear = select.poll()
     ear.register(connection.pgconn.socket, select.POLLIN)

@@ -226,7 +226,7 @@ class Job:
         return self.file.migration
 
     def prepare_upcoming(self) -> None:
-        """Read what is needed of the next file, while the server works on this one.
+        """Prepare what is needed of the next file, while the server works on this one.
 
         Not of a large one: the server may have done long before, and holds locks until COMMIT.
         """
@@ -244,7 +244,7 @@ class Job:
         return traces_of(self.file, self.settings)
 
     def let_go(self) -> None:
-        """Forget what was read and written of the file: there may be thousands."""
+        """Forget the parsed text and the prepared record: there may be thousands."""
         self.file.let_go()
         self.__dict__.pop("usual_record", None)
 

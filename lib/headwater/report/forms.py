@@ -387,7 +387,7 @@ def _entry_json(entry: Entry) -> Json:
 
 Forms: TypeAlias = tuple[Callable[[Any], Iterator[Line]], Callable[[Any], Json]]
 
-# Which form belongs to which outcome, by the name of its class: a run loads that of its own alone.
+# Which form belongs to which outcome, by the name of its class: a run loads the one that it gives.
 # (Those of verify and lint are in `judged`.)
 FORMS: dict[str, Forms] = {
     "Answered": (answered_lines, answered_json),
