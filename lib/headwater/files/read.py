@@ -254,12 +254,14 @@ def _clashes(migrations: Iterable[Migration]) -> list[Finding]:
     """Find descriptions, and numbers without a date, that two files use."""
     findings, descriptions, numbers = [], dict[str, str](), dict[str, str]()
     for migration in migrations:
-        earlier = descriptions.setdefault(migration.description, migration.version)
+        number, _, description = migration.version.partition("_")
+        earlier = descriptions.setdefault(description, migration.version)
         if earlier != migration.version:
             findings.append((migration, f"the description is already used by {earlier}.sql"))
-        number = migration.prefix
+        if len(number) != 4:
+            continue
         earlier = numbers.setdefault(number, migration.version)
-        if len(number) == 4 and earlier != migration.version:
+        if earlier != migration.version:
             findings.append((migration, f"the number {number} is already used by {earlier}.sql"))
     return [
         Finding(
