@@ -80,6 +80,16 @@ def test_a_migration_is_read_with_its_siblings_and_checks(tmp_path: Path) -> Non
     assert folder.checks[0].text == 'select true as "a";\n'
 
 
+def test_no_text_of_a_file_is_printed_with_it(tmp_path: Path) -> None:
+    """It may hold a password, and a folder is printed where a test or a program of it fails."""
+    files = {
+        name: f"{name} secret" for name in ("0001_a.sql", "0001_a.verify.sql", "0001_a.down.sql")
+    }
+    printed = repr(folder_of(tmp_path, files))
+    assert "Migration(version='0001_a', checksum='sha256-1:" in printed
+    assert "secret" not in printed
+
+
 def test_a_migration_without_siblings_has_none(tmp_path: Path) -> None:
     [migration] = folder_of(tmp_path, ONE).migrations
     assert (migration.verify, migration.down, migration.directives) == (None, None, ())

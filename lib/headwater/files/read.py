@@ -229,7 +229,7 @@ def read_regular_file(path: str | Path) -> bytes | str:
 
 
 def _read_small(entry: os.DirEntry[str]) -> bytes | None:
-    """Read what a listing names as a plain file; None when it is not, is not small, or cannot be.
+    """Read a file of a listing; None when it is no plain file, is not small, or cannot be read.
 
     Then read_regular_file reads it, or says why not: it asks what the file is, which takes as long
     as the rest of reading a small one.
@@ -242,7 +242,7 @@ def _read_small(entry: os.DirEntry[str]) -> bytes | None:
         return None
     try:
         raw = os.read(descriptor, _PIECE_BYTES)
-        is_whole = len(raw) < _PIECE_BYTES and not os.read(descriptor, 1)
+        is_whole = 0 < len(raw) < _PIECE_BYTES and not os.read(descriptor, 1)
     except OSError:
         return None
     finally:
