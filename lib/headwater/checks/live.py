@@ -18,13 +18,7 @@ from headwater.files.accepted import Accepted
 from headwater.files.grammar import Statement
 from headwater.files.locks import locks_of_statement
 from headwater.files.text import line_at, place
-from headwater.model import (
-    Finding,
-    Notify,
-    Said,
-    Target,
-    ignore,
-)
+from headwater.model import Finding, Notify, Said, Target, ignore
 from headwater.outcomes import LockMode
 from headwater.postgres.asked_tables import Table, tables_named
 from headwater.postgres.connect import Connection, connect

@@ -17,14 +17,7 @@ from psycopg import sql
 from headwater.checks.rebuilding import snapshot_of
 from headwater.errors import FilesError, HeadwaterError, SeedFailed
 from headwater.files.seeds import read_seeds
-from headwater.model import (
-    Finding,
-    Notify,
-    Said,
-    SeedFolder,
-    Target,
-    plural,
-)
+from headwater.model import Finding, Notify, Said, SeedFolder, Target, plural
 from headwater.outcomes import SeedResult
 from headwater.postgres.connect import Connection, connect, only_catalog_names
 from headwater.postgres.translate import translated

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 import postgast
 from postgast import pg_query_pb2
 
-from headwater.files.text import Places, count_lines
+from headwater.files.text import Places
 
 _COMMENTS = (pg_query_pb2.SQL_COMMENT, pg_query_pb2.C_COMMENT)
 
@@ -153,7 +153,7 @@ class Script:
         for kind, raw, start in self._tokens:
             if kind in _COMMENTS:
                 position = offsets.characters(start)
-                line, column = offsets.place(position)
+                line, column = self.places.of(position)
                 found.append(Comment(text=raw.decode(), line=line, column=column, start=position))
         return tuple(found)
 
@@ -216,13 +216,13 @@ def parse(text: str) -> Script:
         raise _explained(text, str(error.message), max((error.cursorpos or 1) - 1, 0)) from None
     except _DecodeError:
         raise NotParsed("an expression is nested too deeply to be read", 0) from None
-    offsets = _Offsets(text)
+    offsets, places = _Offsets(text), Places(text)
     statements = []
     for raw in tree.stmts:
         start = offsets.characters(raw.stmt_location)
         end = offsets.characters(raw.stmt_location + raw.stmt_len) if raw.stmt_len else len(text)
         kind = raw.stmt.WhichOneof("node")
-        line, column = offsets.place(start)
+        line, column = places.of(start)
         statements.append(
             Statement(
                 kind=kind,
@@ -460,13 +460,11 @@ def _behind_name(tokens: Sequence[Token], location: int) -> int:
 
 
 class _Offsets:
-    """Translate byte offsets to characters, and characters to places; each on from the last."""
+    """Translate byte offsets to characters, each on from the last (`Places` counts anew)."""
 
     def __init__(self, text: str) -> None:
-        self.text = text
         self.raw = None if text.isascii() else text.encode()
         self.known = (0, 0)
-        self.known_place = (0, 1, 0)
 
     def characters(self, offset: int) -> int:
         if self.raw is None:
@@ -475,14 +473,6 @@ class _Offsets:
         characters += len(self.raw[at:offset].decode())
         self.known = (offset, characters)
         return characters
-
-    def place(self, position: int) -> tuple[int, int]:
-        at, line, begin = self.known_place if self.known_place[0] <= position else (0, 1, 0)
-        line += count_lines(self.text, at, position)
-        end = max(self.text.rfind("\n", at, position), self.text.rfind("\r", at, position))
-        begin = begin if end < 0 else end + 1
-        self.known_place = (position, line, begin)
-        return line, position - begin + 1
 
 
 def _tree(text: str) -> Any:

@@ -251,7 +251,7 @@ class Job:
     @cached_property
     def usual_record(self) -> bytes:
         """Give the record of a file that leaves the history alone, as those before it did."""
-        return self._record(record.SERVER_DURATION, spares_history=True, fingerprint=None)
+        return self.record(spares_history=True)
 
     def record(
         self,
@@ -264,11 +264,6 @@ class Job:
 
         Of a down file: those that take away the record of what it undoes.
         """
-        if spares_history and duration is record.SERVER_DURATION and fingerprint is None:
-            return self.usual_record
-        return self._record(duration, spares_history=spares_history, fingerprint=fingerprint)
-
-    def _record(self, duration: bytes, *, spares_history: bool, fingerprint: str | None) -> bytes:
         if undone := self.migration.undoes:
             return _AS_OURSELVES + record.unrecord(
                 self.settings, undone, table_is_plain=spares_history

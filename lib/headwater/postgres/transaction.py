@@ -297,7 +297,7 @@ def run_with_record(  # noqa: PLR0913 - each is named by its caller
     Raises unless the file may be committed: every guard has been asked.
     """
     if not job.file.sentences and not job.is_sealed:
-        record = job.record(spares_history=spares_history)
+        record = job.usual_record if spares_history else job.record()
         return message.send(connection, then=record, last=then, tick=tick)
     begun = time.monotonic()
     afresh = begin_afresh(connection, job) if job.file.sentences else b""
