@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.errors import MigrationFailed, TargetError
+from headwater.errors import HeadwaterError, MigrationFailed, TargetError, Unreachable
 from headwater.model import Target
 from headwater.testing.databases import Database, note_of_keeping, notes_in
 from headwater.testing.making import Cloner
@@ -339,21 +339,74 @@ def test_a_connection_that_has_died_meanwhile_is_opened_anew(
     some.give_back(taken)
 
 
+@pytest.fixture
+def hiding(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Export a variable of libpq; tell which threads have taken it away for a while."""
+    monkeypatch.setenv("PGAPPNAME", "of the test")
+    threads = list[str]()
+    environ = type(os.environ)
+    delete = environ.__delitem__
+
+    def watched(self: os._Environ[str], key: str) -> None:
+        threads.append(threading.current_thread().name)
+        delete(self, key)
+
+    monkeypatch.setattr(environ, "__delitem__", watched)
+    return threads
+
+
 def test_nothing_is_hidden_from_the_process_by_a_thread(
-    tenant: Tenant, project: Project, monkeypatch: pytest.MonkeyPatch
+    tenant: Tenant, tmp_path: Path, hiding: list[str]
 ) -> None:
     """A test may undo what it has set while a thread opens a connection: it must be gone then."""
-    monkeypatch.setenv("PGAPPNAME", "of the test")
+    project = project_in(tmp_path, {"0001_a.sql": "create schema app; -- hidden from nobody"})
     some = Supply(replace(tenant.server, private=True), project)
     try:
         some.connects = True
         some.expect(everything(some), 100)
-        until(lambda: len(some._ready[everything(some)]) == AHEAD, "the making ahead")
-        assert some._connections == {}
+        time.sleep(0.2)
+        assert count(tenant) == 0, "the template is built by whoever asks for the first"
         with some.fresh(everything(some)) as database, some.connection(database) as connection:
             connection.execute("select 1")
+        until(lambda: len(some._ready[everything(some)]) == AHEAD, "the making ahead")
+        assert some._connections == {}
     finally:
         some.close()
+    assert set(hiding) == {threading.current_thread().name}
+
+
+def test_a_thread_that_has_lost_its_session_opens_no_other_where_that_hides_something(
+    tenant: Tenant, project: Project, hiding: list[str]
+) -> None:
+    server = replace(tenant.server, private=True)
+    with Cloner(server, project, beside_tests=True) as cloner:
+        cloner.connect()
+        hiding.clear()
+        cloner.drop(cloner.make(NOTHING).name)
+        with cloner.connection() as connection:
+            query(tenant.admin, f"select pg_terminate_backend({connection.info.backend_pid})")
+        with pytest.raises(HeadwaterError):
+            cloner.make(NOTHING)  # it learns of the loss
+        with pytest.raises(Unreachable, match="would hide PG variables"):
+            cloner.make(NOTHING)
+    assert hiding == []
+
+
+def test_what_cannot_be_cloned_is_not_filled_beside_tests_where_that_hides_something(
+    tenant: Tenant, tmp_path: Path, hiding: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = "execute format('alter database %I set work_mem = ''7MB''', current_database());"
+    project = project_in(tmp_path, {"0001_a.sql": f"do $$ begin {setting} end $$;"})
+    server = replace(tenant.server, private=True)
+    with Cloner(server, project, beside_tests=True) as cloner:
+        with monkeypatch.context() as before:
+            before.setattr("headwater.testing.making.hides_variables", lambda _: False)
+            cloner.drop(cloner.make(project.contents()).name)
+        hiding.clear()
+        with pytest.raises(Unreachable, match="would hide PG variables"):
+            cloner.make(project.contents())
+    assert hiding == []
+    assert count(tenant) == 0
 
 
 def test_a_forked_child_takes_databases_of_its_own_and_leaves_those_of_its_parent(

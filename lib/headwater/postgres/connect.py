@@ -160,6 +160,15 @@ def libpq_variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith("PG")}
 
 
+def hides_variables(target: Target) -> bool:
+    """Say whether connecting to a target hides variables from the process while it lasts.
+
+    A thread beside tests must not: a test may set one and undo that at this very moment, and would
+    find it set for ever after.
+    """
+    return target.private and bool(libpq_variables())
+
+
 @contextmanager
 def libpq_variables_hidden() -> Generator[None]:
     """Hide every variable that libpq would read, so that it knows only what it is told.

@@ -33,7 +33,13 @@ from headwater.errors import (
 )
 from headwater.files.seeds import read_seeds
 from headwater.model import Migration, Notify, Said, Target, ignore, plural
-from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping, with_database
+from headwater.postgres.connect import (
+    Connection,
+    connect,
+    hides_variables,
+    pin_for_bookkeeping,
+    with_database,
+)
 from headwater.postgres.databases import (
     MARK,
     add_to_comment,
@@ -73,15 +79,19 @@ class Cloner:
         *,
         notify: Notify = ignore,
         given_up: threading.Event | None = None,
+        beside_tests: bool = False,
     ) -> None:
         """Remember where; the connection is opened when it is first needed.
 
-        Once `given_up` is set, it waits for no other run any more.
+        Once `given_up` is set, it waits for no other run any more. `beside_tests`: a thread uses it
+        while tests run, so that it refuses, as Unreachable, to connect where that would hide
+        libpq's variables from them.
         """
         self.server = server
         self.project = project
         self.notify = notify
         self._given_up = given_up or threading.Event()
+        self._beside_tests = beside_tests
         self._turn = threading.RLock()
         self._open = ExitStack()
         self._connection: Connection | None = None
@@ -114,10 +124,24 @@ class Cloner:
         """Give the connection to the server, for one thread at a time; a lost one is replaced."""
         with self._turn:
             if self._connection is None or self._connection.broken:
-                self.close()
-                self._connection = self._open.enter_context(_session(self.server))
-                self._strategy = strategy_of(self._connection)
+                self._require_nothing_hidden()
+                self._connection = self._connect()
             yield self._connection
+
+    def connect(self) -> None:
+        """Open the connection now, from the thread of the tests."""
+        with self._turn:
+            self._connection = self._connect()
+
+    def _connect(self) -> Connection:
+        self.close()
+        connection = self._open.enter_context(_session(self.server))
+        self._strategy = strategy_of(connection)
+        return connection
+
+    def _require_nothing_hidden(self) -> None:
+        if self._beside_tests and hides_variables(self.server):
+            raise Unreachable(f"connecting to {self.server} would hide PG variables from a test")
 
     def make(self, contents: Contents, *, note: str = "") -> Database:
         """Make a database that holds this; clone it where there can be a template of it.
@@ -139,6 +163,8 @@ class Cloner:
 
     def _make(self, connection: Connection, contents: Contents, note: str) -> Database:
         template = self._template(connection, contents)
+        if contents != NOTHING and not template:
+            self._require_nothing_hidden()
         name = name_with_maker(PREFIX)
         notes = [line for line in (note_of_making(), note) if line]
         target = with_database(self.server, name, "test database")
@@ -231,6 +257,7 @@ class Cloner:
         It gets the key that the files have now: the roles that they made, which outlive the build,
         are a part of that. "" when it cannot be a template.
         """
+        self._require_nothing_hidden()
         self._refuse_escapes()
         count = max(len(contents.versions) - there, 0)
         seeds = ", and the seeds" if contents.seeded else ""

@@ -16,8 +16,9 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
+from headwater.errors import HeadwaterError
 from headwater.model import Notify, Target, ignore
-from headwater.postgres.connect import Connection, has_heard, libpq_variables
+from headwater.postgres.connect import Connection, has_heard, hides_variables
 from headwater.testing.databases import Database
 from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
@@ -181,21 +182,35 @@ class Supply:
         with self._changed:
             if self._ahead and not self._threads and not self._closed.is_set():
                 self._threads += [
-                    threading.Thread(target=self._work, name=f"headwater supply {n}", daemon=True)
+                    threading.Thread(
+                        target=self._work,
+                        args=(self._cloner_for_a_thread(),),
+                        name=f"headwater supply {n}",
+                        daemon=True,
+                    )
                     for n in range(_THREADS)
                 ]
                 for thread in self._threads:
                     thread.start()
 
-    def _work(self) -> None:
-        """Make and drop, until the supply is closed and nothing is left to drop."""
-        with Cloner(
+    def _cloner_for_a_thread(self) -> Cloner:
+        """Give a thread what makes databases; connected where the thread itself could not."""
+        cloner = Cloner(
             self.cloner.server,
             self.project,
             notify=self.cloner.notify,
             given_up=self._closed,
-        ) as mine:
-            while job := self._next_job(mine):
+            beside_tests=True,
+        )
+        if hides_variables(self.cloner.server):
+            with suppress(HeadwaterError):  # whoever takes a database is told
+                cloner.connect()
+        return cloner
+
+    def _work(self, cloner: Cloner) -> None:
+        """Make and drop, until the supply is closed and nothing is left to drop."""
+        with cloner:
+            while job := self._next_job(cloner):
                 job()
 
     def _next_job(self, cloner: Cloner) -> Callable[[], None] | None:
@@ -229,7 +244,7 @@ class Supply:
             # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
                 made = cloner.make(contents)
-                if self.connects and not self._closed.is_set() and not _must_hide_variables(made):
+                if self.connects and not self._closed.is_set() and not hides_variables(made.target):
                     self._connections[made.name] = made.connect()
         finally:
             with self._changed:
@@ -246,15 +261,6 @@ class Supply:
     def _drop(self, cloner: Cloner, name: str) -> None:
         with suppress(Exception):
             cloner.drop(name)
-
-
-def _must_hide_variables(database: Database) -> bool:
-    """Say whether a connection would hide libpq's variables from the process while it is opened.
-
-    A thread must not: a test may set and undo one at that very moment, and would find it set for
-    ever after. Whoever takes the database opens the connection, then.
-    """
-    return database.target.private and bool(libpq_variables())
 
 
 def _answers(connection: Connection) -> bool:
