@@ -416,7 +416,10 @@ def test_rows_without_a_project_are_the_organizations_whichever_project_is_set(
             assert outcome(db, attempt, hidden) is not Outcome.WORKS
 
 
-def test_a_setting_that_is_no_uuid_is_an_error_and_not_a_way_in(db: Connection) -> None:
+def test_a_setting_that_is_no_uuid_is_an_error_and_not_a_way_in(
+    db: Connection, make: Factories
+) -> None:
+    make.document()  # of an empty table nothing need be asked
     with (
         pytest.raises(InvalidTextRepresentation),
         as_application(db, organization="all"),
