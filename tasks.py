@@ -353,14 +353,18 @@ def url(c: Context) -> None:
 
 
 @task(
+    auto_shortflags=True,  # -c is what psql has; without, Invoke takes it for an option of its own
     help={
         "command": "SQL to run instead of opening a prompt",
         "test": "a test database that was kept, by its name, instead of the target",
-    }
+    },
 )
-def psql(c: Context, command: str = "", test: str = "") -> None:
+def psql(c: Context, command: str | None = None, test: str | None = None) -> None:
     """Open psql on the target."""
+    from headwater.settings import given
+
     settings = settings_here()
+    command, test = given("--command", command, "give SQL"), given("--test", test, "name one")
     target = (
         testing.find_database(settings, test, report.tell)
         if test
@@ -393,13 +397,16 @@ def disposable(c: Context, name: str, json: bool = False) -> None:
 )
 def test_url(  # noqa: PLR0913, PLR0917 - Invoke's flags
     c: Context,
-    at: str = "",
+    at: str | None = None,
     seed: bool = False,
     lasting: str = "4h",
-    pid: str = "",
+    pid: str | None = None,
     json: bool = False,
 ) -> None:
     """Make a migrated database for a suite in any language, and print its URL."""
+    from headwater.settings import given
+
+    at, pid = given("--at", at), given("--pid", pid, "name a process")
     lent = testing.lend_database(
         settings_here(), at=at or None, seeded=seed, lasting=lasting, pid=pid, notify=report.tell
     )

@@ -20,8 +20,8 @@ from headwater.model import Target
 from headwater.postgres.connect import with_database
 from headwater.postgres.databases import create_database, drop_database
 from headwater.postgres.makers import name_with_maker
-from headwater.postgres.templates import PREFIX
-from headwater.settings import Settings
+from headwater.postgres.templates import PREFIX, project_of
+from headwater.settings import Settings, load_settings
 from headwater.testing.databases import PREFIX as TEST_PREFIX
 from headwater.testing.databases import Database, note_of_making
 from headwater.testing.project import NOTHING
@@ -82,7 +82,10 @@ _count = itertools.count(1)
 
 @pytest.fixture(autouse=True)
 def unused_templates_go(request: pytest.FixtureRequest) -> Generator[None]:
-    """Drop, now and then, the templates that no test has used for a while."""
+    """Drop, now and then, the templates of the tests' own projects, which are minutes old.
+
+    (Not that of this project: it is in use all the time, and its use is noted once an hour.)
+    """
     yield
     if "server" not in request.fixturenames or next(_count) % _EVERY:
         return
@@ -93,8 +96,9 @@ def unused_templates_go(request: pytest.FixtureRequest) -> Generator[None]:
             "select datname from pg_database, "
             "substring(shobj_description(oid, 'pg_database') from 'used (.*)$') as used "
             "where starts_with(datname, %s) "
-            "and used::timestamptz between now() - interval '1 hour' and now() - interval '3 min'",
-            (PREFIX,),
+            "and used::timestamptz between now() - interval '1 hour' and now() - interval '3 min' "
+            "and not shobj_description(oid, 'pg_database') ^@ %s",
+            (PREFIX, f"headwater: template of {project_of(load_settings(ROOT))},"),
         )
         for (name,) in names.fetchall():
             with suppress(psycopg.Error):

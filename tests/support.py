@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
@@ -115,12 +117,30 @@ def session(target: Target) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
             connection.rollback()
 
 
-def until(condition: Callable[[], object], what: str = "it", *, seconds: float = 10) -> None:
+def until(condition: Callable[[], object], what: str = "it", *, seconds: float = 60) -> None:
     """Wait until a condition holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.02)
+
+
+def exit_code_of(child: int) -> int:
+    """Give the exit code of a forked child; one that does not end is killed, and the test fails."""
+    ended: list[int] = []
+
+    def has_ended() -> bool:
+        pid, status = os.waitpid(child, os.WNOHANG)
+        ended.append(status)
+        return pid != 0
+
+    try:
+        until(has_ended, "the end of the child")
+    except BaseException:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        raise
+    return os.waitstatus_to_exitcode(ended[-1])
 
 
 def running_sessions(target: Target, text: str) -> list[int]:

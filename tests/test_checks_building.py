@@ -447,7 +447,7 @@ def there(target: Target, name: str) -> bool:
 
 
 OLD = "headwater: template of p, used 2020-01-01T00:00:00+00:00"
-FRESH = f"headwater: template of p, used {datetime.now(UTC).isoformat()}"
+FRESH = "headwater: template of p, used {now}"
 CASES: dict[str, tuple[str, str, bool]] = {
     "old template": (f"{PREFIX}{secrets.token_hex(6)}", OLD, False),
     "fresh template": (f"{PREFIX}{secrets.token_hex(6)}", FRESH, True),
@@ -477,7 +477,7 @@ def tenant(server: Target) -> Generator[Tenant]:
 @pytest.mark.parametrize("case", CASES)
 def test_only_what_is_stale_is_swept(tenant: Tenant, case: str) -> None:
     name, note, stays = CASES[case]
-    made_up(tenant.server, name, note)
+    made_up(tenant.server, name, note.format(now=datetime.now(UTC).isoformat()))
     try:
         with connect(tenant.server, purpose="test") as connection:
             swept = sweep(connection, "p")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from itertools import product
 
 import psycopg
@@ -92,10 +93,9 @@ def test_a_transaction_is_told_of_with_who_it_is(server: Target, settings: Setti
         assert found(target, "create index on app.t (b);", settings) == []
         with connecting(target) as young:
             young.execute("select * from app.u")
-            assert (
-                look_at_live(target, [accepted_text(LONG_TRANSACTION.good)], settings).findings
-                == ()
-            )
+            patient = replace(settings, lock_timeout_ms=60_000)
+            good = [accepted_text(LONG_TRANSACTION.good)]
+            assert look_at_live(target, good, patient).findings == ()
 
 
 @contextmanager

@@ -142,9 +142,9 @@ def test_a_runner_that_waits_finishes_what_a_killed_one_had_begun(
     with session(target) as gate:
         gate.execute("select pg_advisory_xact_lock(%s)", [GATE])
         first = project.begin("migrate")
-        until(lambda: running_sessions(target, "app.passes"), "the first one's work", seconds=60)
+        until(lambda: running_sessions(target, "app.passes"), "the first one's work")
         second = project.begin("migrate")
-        until(lambda: _waiters(target), "the wait of the second one", seconds=60)
+        until(lambda: _waiters(target), "the wait of the second one")
         os.kill(first.pid, signal.SIGKILL)
         first.communicate()
     ended = project.end(second, "migrate", code=DONE)

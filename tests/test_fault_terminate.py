@@ -232,7 +232,7 @@ def end_while_it_waits(
         other.execute(blocker.encode())
         runner = threading.Thread(target=lambda: endings.append(run(target, folder, settings)))
         runner.start()
-        until(lambda: waiting(target), "the statement's wait", seconds=20)
+        until(lambda: waiting(target), "the statement's wait")
         query(target, f"select pg_terminate_backend({waiting(target)})")
         # What it left may have to wait for the same transaction before it can be removed.
         other.rollback()
@@ -302,7 +302,7 @@ def test_the_loss_of_any_connection_leaves_before_after_or_a_named_statement(
         endings: list[Ending] = []
         runner = threading.Thread(target=lambda: endings.append(run(target, folder, settings)))
         runner.start()
-        until(lambda: _sleeping(target), "the sleep", seconds=20)
+        until(lambda: _sleeping(target), "the sleep")
         query(
             target,
             "select pg_terminate_backend(pid) from pg_stat_activity where "

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import psycopg
@@ -16,6 +18,7 @@ from headwater.errors import HeadwaterError, TargetError, Unreachable
 from headwater.model import Target
 from headwater.postgres.connect import (
     connect,
+    hide_nothing_here,
     libpq_variables_hidden,
     pin,
     pin_for_bookkeeping,
@@ -23,7 +26,7 @@ from headwater.postgres.connect import (
     with_database,
 )
 from headwater.settings import DatabaseChoice, Settings
-from tests.support import migrated, query, tables, value
+from tests.support import exit_code_of, migrated, query, tables, value
 
 CANARY = "c4n4ry-P4ssw0rd"
 
@@ -198,6 +201,49 @@ def test_they_are_hidden_by_one_thread_at_a_time(monkeypatch: pytest.MonkeyPatch
         thread.join()
     assert not any(seen)
     assert os.environ["PGTZ"] == "Europe/Madrid"
+
+
+def test_a_child_that_is_forked_meanwhile_lacks_none_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nor does it wait for ever for the thread that has hidden them, which it does not have."""
+    monkeypatch.setenv("PGTZ", "Europe/Madrid")
+    hidden = threading.Event()
+
+    def hide() -> None:
+        with libpq_variables_hidden():
+            hidden.set()
+            time.sleep(0.3)
+
+    thread = threading.Thread(target=hide)
+    thread.start()
+    hidden.wait()
+    if (child := os.fork()) == 0:
+        try:
+            with libpq_variables_hidden():
+                pass
+            os._exit(os.environ.get("PGTZ") != "Europe/Madrid")
+        finally:
+            os._exit(2)
+    assert exit_code_of(child) == 0
+    thread.join()
+
+
+def test_a_thread_that_is_to_hide_nothing_refuses_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGTZ", "Europe/Madrid")
+
+    def hide() -> None:
+        hide_nothing_here()
+        with pytest.raises(Unreachable, match="PGTZ would be hidden"), libpq_variables_hidden():
+            pass
+        monkeypatch.delenv("PGTZ")
+        with libpq_variables_hidden():
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(hide).result()
+    with libpq_variables_hidden():
+        pass
 
 
 def test_a_target_of_the_users_is_opened_by_libpqs_rules(

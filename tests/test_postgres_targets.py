@@ -240,7 +240,7 @@ def a_server_that_is_starting(place: Cluster, name: str) -> Iterator[Target]:
     with follower(place) as another:
         # It never gets what it needs to be consistent.
         another.start("-c 'restore_command=sleep 60'", "-c primary_conninfo=", wait=False)
-        until(lambda: "starting up" in refusal(another.target()), "a start", seconds=20)
+        until(lambda: "starting up" in refusal(another.target()), "a start")
         yield another.target()
 
 
@@ -258,7 +258,7 @@ def a_server_that_is_shutting_down(place: Cluster, name: str) -> Iterator[Target
 def a_standby_that_is_not_hot(place: Cluster, name: str) -> Iterator[Target]:
     with follower(place) as another:
         another.start("-c hot_standby=off", wait=False)
-        until(lambda: "Hot standby" in refusal(another.target()), "a start", seconds=20)
+        until(lambda: "Hot standby" in refusal(another.target()), "a start")
         yield another.target()
 
 
@@ -648,7 +648,7 @@ def test_a_timeout_of_idle_sessions_does_not_end_the_wait_for_the_lock(
     place: Cluster, settings: Settings
 ) -> None:
     prepare(place, "idle")
-    place.sql("alter role idle set idle_session_timeout = '200ms'")
+    place.sql("alter role idle set idle_session_timeout = '500ms'")
     target = place.target("idle", "idle")
     folder = folder_with(settings, FILES)
     with psycopg.connect(place.target("idle").conninfo, autocommit=True) as holder:
@@ -656,7 +656,7 @@ def test_a_timeout_of_idle_sessions_does_not_end_the_wait_for_the_lock(
 
         def release(event: Event) -> None:
             if isinstance(event, Said):
-                holder.execute("select pg_sleep(0.6)")
+                holder.execute("select pg_sleep(1)")
                 holder.execute("select pg_advisory_unlock_all()")
 
         assert len(migrate(target, folder, settings, notify=release).results) == 1

@@ -34,7 +34,7 @@ def test_each_interval_that_brings_nothing_is_a_tick(target: Target) -> None:
     with connect(target, purpose="test") as connection:
         reply = send(connection, b"select pg_sleep(0.55); select 2", tick=ticks.append)
     assert reply.succeeded == 2
-    assert 3 <= len(ticks) <= 6
+    assert len(ticks) >= 3
     assert ticks == sorted(ticks)
 
 

@@ -54,9 +54,11 @@ def weighed(target: Target) -> Weights:
 
 
 def ready(target: Target) -> Target:
-    query(target, SCHEMA)
     with psycopg.connect(target.conninfo, autocommit=True) as connection:
+        connection.execute(SCHEMA.encode())
+        # A session tells what it has counted when it is idle; with this, of its next statement on.
         connection.execute("select pg_stat_force_next_flush()")
+        connection.execute("select 1")
     return target
 
 
@@ -117,7 +119,7 @@ def test_how_long_writes_were_counted_is_known_after_a_reset(target: Target) -> 
 
 @contextmanager
 def low_role(target: Target) -> Generator[Target]:
-    role = "headwater_test_low_of_weighing"
+    role = f"low_in_{target.database}"
     query(target, f"create role {role} login password 'low'")
     url = conninfo.make_conninfo(target.conninfo, user=role, password="low")
     try:

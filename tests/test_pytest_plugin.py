@@ -253,6 +253,49 @@ def test_who_closes_the_rolled_back_connection_costs_its_database(suite: Suite) 
     assert suite.left == []
 
 
+def test_a_session_that_the_server_has_ended_costs_the_shared_database(suite: Suite) -> None:
+    suite.write(
+        test_ended="""
+        def test_a(rolled_back_connection, database):
+            rolled_back_connection.execute("commit")
+            rolled_back_connection.execute("insert into app.people (id) values (1)")
+            pid = rolled_back_connection.info.backend_pid
+            with database.connect() as other:
+                other.execute("select pg_terminate_backend(%s, 5000)", (pid,))
+
+        def test_b(rolled_back_connection):
+            found = rolled_back_connection.execute("select count(*) from app.people")
+            assert found.fetchone() == (0,)
+        """
+    )
+    suite.run(passed=2)
+    assert suite.left == []
+
+
+def test_a_shared_database_that_is_gone_fails_one_test_in_plain_words(suite: Suite) -> None:
+    suite.write(
+        test_gone="""
+        names = []
+
+        def test_a(rolled_back_connection):
+            names.append(rolled_back_connection.info.dbname)
+
+        def test_b(connection):
+            connection.execute(f'drop database "{names[0]}" with (force)')
+
+        def test_c(rolled_back_connection):
+            pass
+
+        def test_d(rolled_back_connection):
+            pass
+        """
+    )
+    told = suite.run(passed=3, errors=1)
+    assert "no test database: no connection to " in told
+    assert "Unreachable" not in told
+    assert suite.left == []
+
+
 # --- seeds ------------------------------------------------------------------------------------
 
 SEEDED = """
@@ -504,6 +547,7 @@ def test_where_there_is_no_project_the_setting_is_named(suite: Suite) -> None:
 def test_a_server_that_does_not_answer_is_told_without_its_password(
     suite: Suite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("headwater.pytest_plugin._RETRY_S", 600.0)
     with listening() as listener:
         monkeypatch.setenv("TEST_DATABASE_URL", listener.url("canary"))
         told = told_of_errors(suite)
@@ -533,6 +577,67 @@ def test_the_project_may_be_elsewhere(suite: Suite) -> None:
     suite.run(passed=4)
     write_files(suite.root, {"pytest.ini": "[pytest]\nheadwater_root = server/nowhere\n"})
     assert "server/nowhere" in told_of_errors(suite)
+
+
+def test_the_role_of_the_application_is_that_of_the_project_elsewhere(suite: Suite) -> None:
+    suite.configure("application_role = 'web_user'\n")
+    elsewhere = suite.root / "server/db"
+    elsewhere.mkdir(parents=True)
+    for name in ("migrations", "pyproject.toml"):
+        (suite.root / name).rename(elsewhere / name)
+    write_files(suite.root, {"pytest.ini": "[pytest]\nheadwater_root = server/db\n"})
+    suite.write(
+        test_it="""
+        import pytest
+        from headwater.errors import TargetError
+        from headwater.testing import as_application
+
+        def test_it(connection, rolled_back_connection, module_connection):
+            for each in (connection, rolled_back_connection, module_connection):
+                with pytest.raises(TargetError, match="role web_user does not exist"):
+                    with as_application(each, organization=None):
+                        pass
+        """
+    )
+    suite.run(passed=1)
+
+
+LEFT_BUSY = {
+    "stream": """
+        def test_it({0}):
+            rows = {0}.cursor().stream("select generate_series(1, 1000)")
+            next(rows)
+            test_it.rows = rows
+            raise ZeroDivisionError
+    """,
+    "thread": """
+        import threading, time
+        from contextlib import suppress
+
+        def test_it({0}):
+            def listen():
+                with suppress(Exception):
+                    list({0}.notifies())
+            {0}.execute("listen rivers")
+            threading.Thread(target=listen, daemon=True).start()
+            while not {0}.lock.locked():
+                time.sleep(0.01)
+            raise ZeroDivisionError
+    """,
+}
+
+
+@pytest.mark.parametrize("how", LEFT_BUSY)
+@pytest.mark.parametrize(
+    "fixture",
+    ["connection", "module_connection", "session_connection", "rolled_back_connection"],
+)
+def test_a_test_that_leaves_its_connection_busy_fails_and_hangs_nobody(
+    suite: Suite, fixture: str, how: str
+) -> None:
+    suite.write(test_busy=LEFT_BUSY[how].format(fixture))
+    assert "ZeroDivisionError" in suite.run("--headwater-keep=never", failed=1)
+    assert suite.left == []
 
 
 @pytest.mark.parametrize("value", ["many", "-1", "1.5", "1000", "²"])

@@ -147,7 +147,7 @@ def test_what_rests_between_two_looks_holds_up_neither_the_first_word_nor_the_en
     begun = time.monotonic()
     with progress() as notify:
         notify(Said(message="first"))
-        until(lambda: shown == ["first"], "the first word", seconds=5)
+        until(lambda: shown == ["first"], "the first word")
         notify(Said(message="second"))
         notify(Said(message="third"))
     assert time.monotonic() - begun < 10

@@ -81,7 +81,7 @@ def test_a_server_is_gone_when_the_last_of_its_users_was_killed() -> None:
             assert same == folder
         assert len(processes_of(folder)) >= 2
         assert (folder / "data/postmaster.pid").exists()
-    until(lambda: not folder.exists() and not processes_of(folder), "its end", seconds=30)
+    until(lambda: not folder.exists() and not processes_of(folder), "its end")
 
 
 @linux
@@ -97,7 +97,7 @@ def test_what_a_killed_keeper_left_is_removed_by_the_next_run() -> None:
         process.wait()
         assert folder.exists()
         with user_of_a_server(f"t{os.getpid()}c"):
-            until(lambda: not folder.exists() and not processes_of(folder), "its end", seconds=30)
+            until(lambda: not folder.exists() and not processes_of(folder), "its end")
 
 
 def test_a_server_that_is_missing_is_skipped_and_named_and_fails_in_ci(

@@ -202,10 +202,10 @@ def test_a_trial_that_is_interrupted_keeps_nothing(
 ) -> None:
     write_third(project, f"{STATUS}select pg_sleep(60);\n")
     runner = project.begin("migrate --trial")
-    until(lambda: sleeping(target), "the sleep of the trial", seconds=20)
+    until(lambda: sleeping(target), "the sleep of the trial")
     runner.send_signal(number)
     project.end(runner, "migrate --trial", code=code)
-    until(lambda: not sleeping(target), "the end of its statement", seconds=5)
+    until(lambda: not sleeping(target), "the end of its statement")
     assert query(target, "select 1 from pg_namespace where nspname = 'app'") == []
 
 
@@ -382,7 +382,7 @@ def test_a_claim_that_is_killed_leaves_history_as_it_was_and_may_be_made_again(
             "select count(*) from pg_locks where not granted "
             f"and relation = '{HISTORY_TABLE}'::regclass"
         )
-        until(lambda: value(target, waiting), "waiting for the table", seconds=30)
+        until(lambda: value(target, waiting), "waiting for the table")
         process.send_signal(signal.SIGKILL)
         process.communicate()
     assert query(target, rows) == before
@@ -484,12 +484,12 @@ def test_an_interrupted_run_leaves_nothing_behind(
 ) -> None:
     write_third(project, f"{STATUS}select pg_sleep(60);\n")
     runner = project.begin(command)
-    until(lambda: sleeping(target), "the sleep of the migration", seconds=20)
+    until(lambda: sleeping(target), "the sleep of the migration")
     runner.send_signal(number)
     ended = project.end(runner, command, code=code)
     assert ended.err.splitlines()[-1] == ("interrupted" if code == 130 else "terminated")
     assert "Traceback" not in ended.err
-    until(lambda: not sleeping(target), "the end of its statement", seconds=5)
+    until(lambda: not sleeping(target), "the end of its statement")
     assert applied(target) == ([FIRST, SECOND] if command == "migrate" else [])
 
 
@@ -498,13 +498,13 @@ def test_an_interrupted_verify_waits_for_nothing(built: Project, target: Target)
     sentence = 'select pg_sleep(60) is not null as "it has slept"'
     built.write({"migrations/checks/slow.sql": f"{sentence};\n"})
     runner = built.begin("verify")
-    until(lambda: sleeping(target), "the check", seconds=20)
+    until(lambda: sleeping(target), "the check")
     runner.send_signal(signal.SIGINT)
     begun = time.monotonic()
     ended = built.end(runner, "verify", code=130)
     assert time.monotonic() - begun < 20
     assert ended.err.splitlines()[-1] == "interrupted"
-    until(lambda: not sleeping(target), "the end of the check", seconds=5)
+    until(lambda: not sleeping(target), "the end of the check")
 
 
 # --- verify -----------------------------------------------------------------------------------
@@ -672,6 +672,17 @@ def test_a_damaged_url_is_refused_without_being_quoted(
 def test_psql_runs_one_command_and_gives_its_exit_code(project: Project) -> None:
     project.invoke("db.psql --command 'select 40 + 2'").said("42")
     project.invoke("db.psql --command 'selec 1'", code=1).said("syntax error")
+    project.invoke("db.psql -c 'select 40 + 2'").said("42")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["db.psql --test ''", "db.psql --command ''", "db.test-url --at ''", "db.test-url --pid ' '"],
+)
+def test_a_value_that_came_out_empty_is_no_flag_left_out(project: Project, command: str) -> None:
+    """An unset variable of a script must not open the target in place of a test database."""
+    flag = command.split()[1]
+    project.invoke(command, code=2).said(f"{flag} is empty: leave it out, or ")
 
 
 needs_the_package = pytest.mark.skipif(

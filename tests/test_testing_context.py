@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from psycopg import sql
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, InvalidTextRepresentation
 from psycopg.rows import dict_row
 
 from headwater.errors import HeadwaterError, SettingsError, TargetError
@@ -23,6 +23,13 @@ Connection = psycopg.Connection[Any]
 FreshDatabase = Callable[..., AbstractContextManager[str]]
 
 OURS, THEIRS = UUID(int=1), UUID(int=2)
+
+
+def unread() -> AbstractContextManager[Any]:
+    """Require the warning that no policy asks for settings of the form that is named."""
+    return pytest.warns(MissingContextWarning, match="nor any setting of the form tenancy")
+
+
 OWNER = "none"
 
 # A small schema of tenants. Roles belong to the server, and others may make the first one as well.
@@ -156,11 +163,15 @@ def test_a_project_may_have_another_role_and_other_settings(
         as_application(connection, organization=OURS),
     ):
         pass
-    with as_application(connection, role="pg_monitor", organization=OURS):
+    with unread(), as_application(connection, role="pg_monitor", organization=OURS):
         row = connection.execute("select current_user, current_setting('tenancy.organization')")
         assert row.fetchone() == ("pg_monitor", str(OURS))
     with as_application(connection, role="app_rls", setting="app.current_{}_id", organization=OURS):
         assert texts(connection) == {"ours"}
+    monkeypatch.setenv("HEADWATER_APPLICATION_ROLE", "app_rls")
+    with unread(), as_application(connection, organization=OURS):
+        assert state(connection)[0] == "app_rls"
+    monkeypatch.delenv("HEADWATER_APPLICATION_ROLE")
     monkeypatch.chdir(nowhere)
     with as_application(connection, organization=OURS):
         assert state(connection) == ("app_rls", str(OURS), "")
@@ -177,9 +188,12 @@ def test_a_project_whose_settings_cannot_be_used_is_told(
 
 
 def test_role_and_settings_may_have_other_names(connection: Connection) -> None:
-    with as_application(
-        connection, role="pg_monitor", setting="tenancy.{}", organization=OURS
-    ) as given:
+    with (
+        unread(),
+        as_application(
+            connection, role="pg_monitor", setting="tenancy.{}", organization=OURS
+        ) as given,
+    ):
         row = given.execute("select current_user, current_setting('tenancy.organization')")
         assert row.fetchone() == ("pg_monitor", str(OURS))
     with (
@@ -484,6 +498,7 @@ STATEMENTS = [
     "select exists (select from notes)",
     "select max(id), min(text) from notes",
     "select coalesce(json_agg(text), '[]') from notes",
+    "select coalesce(sum(id), 0)::numeric(10, 2) from notes",
 ]
 
 
@@ -609,6 +624,101 @@ def test_a_keyword_that_nothing_reads_is_told(connection: Connection) -> None:
         as_application(connection, organisation=OURS),
     ):
         pass
+
+
+def test_a_form_that_nothing_reads_is_told_with_where_to_name_it(connection: Connection) -> None:
+    with (
+        pytest.warns(MissingContextWarning, match=r"app\.tenant_ours; nor .*_SETTING, or") as told,
+        as_application(connection, setting="app.tenant_{}", ours=OURS),
+    ):
+        assert texts(connection) == set()
+    assert len(told) == 1
+    with connection.transaction(force_rollback=True):
+        connection.execute("drop policy tenant on notes")
+        connection.execute("drop function current_organization")
+        with as_application(connection, setting="app.tenant_{}", ours=OURS):
+            pass  # where no policy asks for anything, nothing is hidden
+
+
+def test_a_policy_that_casts_what_is_empty_is_explained(connection: Connection) -> None:
+    cast = "current_setting('app.current_hasty_id', true)::uuid = organization_id"
+    with connection.transaction(force_rollback=True):
+        connection.execute(f"create policy hasty on notes to app_rls using ({cast})".encode())
+        with (
+            pytest.raises(InvalidTextRepresentation) as caught,
+            as_application(connection, organization=None),
+        ):
+            texts(connection)
+        assert "write nullif(current_setting('...', true), '')" in caught.value.__notes__[0]
+    with (
+        pytest.raises(InvalidTextRepresentation) as caught,
+        as_application(connection, organization=None),
+    ):
+        connection.execute("select 'x'::uuid")
+    assert not hasattr(caught.value, "__notes__")
+
+
+# A connection that is left busy
+
+
+def leave_a_stream(connection: Connection) -> object:
+    rows = connection.cursor().stream("select generate_series(1, 1000)")
+    next(rows)
+    return rows
+
+
+def leave_a_copy(connection: Connection) -> object:
+    copy = connection.cursor().copy("copy (select generate_series(1, 1000)) to stdout")
+    copy.__enter__()
+    return copy
+
+
+@pytest.mark.parametrize("leave", [leave_a_stream, leave_a_copy])
+def test_a_connection_that_a_block_leaves_busy_is_closed_and_told(
+    any_connection: Connection, leave: Callable[[Connection], object]
+) -> None:
+    """To set anything back would wait for ever."""
+    with (
+        pytest.raises(HeadwaterError, match="busy with a stream, a COPY or notifies: it is closed"),
+        as_application(any_connection, organization=OURS),
+    ):
+        left = leave(any_connection)
+    assert any_connection.closed
+    del left
+
+
+def test_an_error_in_a_block_that_leaves_its_connection_busy_stays_the_error(
+    any_connection: Connection,
+) -> None:
+    with (  # noqa: PT012 - what is left is a part of it
+        pytest.raises(ZeroDivisionError) as caught,
+        as_application(any_connection, organization=OURS),
+    ):
+        rows = leave_a_stream(any_connection)
+        raise ZeroDivisionError
+    assert "it is closed" in caught.value.__notes__[0]
+    assert any_connection.closed
+    del rows
+
+
+def test_a_rollback_in_a_block_is_that_of_the_transaction_around_it(
+    connection: Connection,
+) -> None:
+    with connection.transaction():
+        connection.execute("insert into notes (text) values ('to be rolled back')")
+        with as_application(connection, organization=OURS):
+            roll_back()
+    assert "to be rolled back" not in texts(connection)
+
+
+def roll_back() -> None:
+    raise psycopg.Rollback
+
+
+def test_a_function_that_gives_nothing_has_found_nothing_out(connection: Connection) -> None:
+    with warnings.catch_warnings(), as_application(connection):
+        warnings.simplefilter("error")
+        connection.execute("select pg_notify('rivers', '')")
 
 
 READERS = {

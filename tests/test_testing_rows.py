@@ -25,11 +25,12 @@ SCHEMA = """
 create extension vector;
 create schema app;
 create domain app.document as jsonb;
+create domain app.signed_document as app.document;
 create type app.mood as enum ('calm', 'wild');
 create table app.rivers (
     id uuid primary key default gen_random_uuid(),
     name text default 'Aare',
-    facts jsonb, plain json, checked app.document, many jsonb[],
+    facts jsonb, plain json, checked app.document, signed app.signed_document, many jsonb[],
     names text[], numbers int[], ids uuid[], moods app.mood[], course vector(3),
     loud text generated always as (upper(name)) stored
 );
@@ -73,6 +74,7 @@ def test_a_row_comes_back_whole(connection: Connection) -> None:
         ("facts", Jsonb(None), None),
         ("facts", None, None),
         ("plain", {"a": 1}, {"a": 1}),
+        ("signed", ["x"], ["x"]),
         ("checked", ["x"], ["x"]),
         ("many", [{"a": 1}, [2], None], [{"a": 1}, [2], None]),
         ("names", ["x", 'y"'], ["x", 'y"']),
@@ -147,6 +149,40 @@ def test_a_role_gets_the_columns_that_it_may_read(connection: Connection) -> Non
     assert dict(insert(connection, "app.refused", name="given")) == {"name": "given"}
     with pytest.raises(InsufficientPrivilege):
         insert(connection, "app.swallowed")
+
+
+HIDDEN = """
+create table app.letters (body text);
+alter table app.letters enable row level security;
+create policy anybody_writes on app.letters for insert with check (body <> 'no');
+create policy nobody_reads on app.letters for select using (false);
+grant usage on schema app to pg_monitor;
+grant select, insert on app.letters to pg_monitor;
+"""
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_a_row_that_is_taken_and_not_shown_is_not_refused(
+    connection: Connection, autocommit: bool
+) -> None:
+    """A test that expects row security to refuse it must not pass."""
+    connection.execute(HIDDEN)
+    connection.commit()
+    connection.autocommit = autocommit
+    connection.execute("set role pg_monitor")
+    try:
+        with pytest.raises(HeadwaterError, match=r"app\.letters takes this row, but policies"):
+            insert(connection, "app.letters", body="yes")
+        with pytest.raises(InsufficientPrivilege):
+            insert(connection, "app.letters", body="no")
+    finally:
+        connection.rollback()
+        connection.autocommit = True
+        connection.execute("reset role")
+        found = connection.execute("select count(*) from app.letters").fetchone()
+        connection.execute("drop table app.letters")
+        connection.autocommit = False
+    assert found == (0,)
 
 
 def test_a_row_is_a_mapping_with_attributes() -> None:

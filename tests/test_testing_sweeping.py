@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -17,7 +18,8 @@ from headwater.model import Target
 from headwater.postgres.makers import Maker, this_process
 from headwater.settings import DatabaseChoice, Settings
 from headwater.testing.databases import note_of_lending
-from headwater.testing.sweeping import Swept, sweep, sweep_server
+from headwater.testing.making import APPLICATION
+from headwater.testing.sweeping import Swept, sweep, sweep_databases, sweep_server
 from tests.support import query, session, until
 from tests.tenants import Tenant, ended_process, named, tenant_on
 
@@ -171,6 +173,48 @@ def test_what_the_server_refuses_to_drop_stops_nobody(tenant: Tenant, tmp_path: 
         assert f"the server refuses: {stuck}" in swept.summary
         assert swept_by_the_next_run(tenant) == set()  # and it does not fail
     assert swept_by_hand(tenant, tmp_path).dropped == (stuck,)
+
+
+def test_a_run_elsewhere_that_begins_during_a_sweep_keeps_what_it_makes(tenant: Tenant) -> None:
+    """It makes nothing before it can be seen: so whoever is at work is asked for last."""
+    name = named(ELSEWHERE)
+
+    class Between:
+        """A connection behind whose first statement that run begins."""
+
+        def __init__(self, connection: psycopg.Connection[Any]) -> None:
+            self.connection = connection
+            self.begun = False
+
+        def execute(self, *arguments: Any) -> Any:
+            done = self.connection.execute(*arguments)
+            if not self.begun:
+                self.begun = True
+                working.execute(f"set application_name = '{APPLICATION}{ELSEWHERE}'")
+                tenant.made(name)
+            return done
+
+    with (
+        psycopg.connect(tenant.server.conninfo, autocommit=True) as working,
+        psycopg.connect(tenant.server.conninfo, autocommit=True) as connection,
+    ):
+        between: Any = Between(connection)
+        assert sweep_databases(between).dropped == ()
+    assert tenant.databases() == [name]
+
+
+def test_of_all_that_was_kept_the_newest_stay(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each run may keep some: a day of failing runs would fill the disk."""
+    monkeypatch.setattr("headwater.testing.sweeping._MOST_EVIDENCE", 2)
+    made = [
+        tenant.made(
+            named(DEAD), KEPT.format((datetime.now(UTC) - timedelta(minutes=m)).isoformat())
+        )
+        for m in (3, 1, 4, 2)
+    ]
+    assert swept_by_the_next_run(tenant) == {made[0], made[2]}
 
 
 # --- killed while they made one ---------------------------------------------------------------

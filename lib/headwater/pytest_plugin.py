@@ -25,7 +25,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -334,7 +334,7 @@ def connection(request: pytest.FixtureRequest, database: Database) -> Generator[
     """A psycopg connection to the test's own database, in autocommit."""
     with _errors_as_text():
         connection = _supply_of(request.config).connection(database)
-    with connection:
+    with _ended(connection):
         yield connection
 
 
@@ -392,7 +392,7 @@ def module_database(request: pytest.FixtureRequest) -> Generator[Database]:
 @pytest.fixture(scope="module")
 def module_connection(module_database: Database) -> Generator[Connection]:
     """A connection to the module's database, in autocommit."""
-    with module_database.connect() as connection:
+    with _ended(_connected(module_database)) as connection:
         yield connection
 
 
@@ -406,8 +406,19 @@ def session_database(request: pytest.FixtureRequest) -> Generator[Database]:
 @pytest.fixture(scope="session")
 def session_connection(session_database: Database) -> Generator[Connection]:
     """A connection to the run's database, in autocommit."""
-    with session_database.connect() as connection:
+    with _ended(_connected(session_database)) as connection:
         yield connection
+
+
+def _connected(database: Database) -> Connection:
+    with _errors_as_text():
+        return database.connect()
+
+
+def _ended(connection: Connection) -> AbstractContextManager[Connection]:
+    from headwater.testing.rollback import ended
+
+    return ended(connection)
 
 
 # --- a transaction for each test --------------------------------------------------------------
@@ -429,16 +440,20 @@ def rolled_back_connection(request: pytest.FixtureRequest) -> Generator[Connecti
     held = request.node.stash.setdefault(_leases, [])
     held.append(lease)
     try:
-        with lease.database.connect() as connection, undone(connection) as outcome:
-            yield connection
-            outcome.keep = bool(lease.kept_for)
-            closed = connection.closed
-        if closed and not lease.kept_for:
-            # Nobody knows what it has committed before.
-            _end_shared(run, supply, lease)
+        with _ended(_connected(lease.database)) as connection:
+            with undone(connection) as outcome:
+                yield connection
+                outcome.keep = bool(lease.kept_for)
+            # (Only now: that the server has ended the session is learnt by asking it.)
+            if connection.closed and not lease.kept_for:
+                # Nobody knows what it has committed before.
+                _end_shared(run, supply, lease)
     except TransactionEnded as error:
         _end_shared(run, supply, lease)
         raise pytest.fail.Exception(str(error), pytrace=False) from None
+    except pytest.fail.Exception:
+        _end_shared(run, supply, lease)  # it is not there any more, perhaps
+        raise
     finally:
         held.remove(lease)
         if lease.kept_for:

@@ -450,8 +450,8 @@ def count_of(flag: str, text: str | None) -> int:
     return int(text)
 
 
-def given(flag: str, text: str | None) -> str:
+def given(flag: str, text: str | None, otherwise: str = "name a version") -> str:
     """Read a flag whose value may come from a variable: empty is not the same as not given."""
     if text is not None and not text.strip():
-        raise SettingsError(f"{flag} is empty: leave it out, or name a version")
+        raise SettingsError(f"{flag} is empty: leave it out, or {otherwise}")
     return text or ""

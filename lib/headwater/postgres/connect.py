@@ -54,6 +54,13 @@ SET idle_session_timeout = 0;
 """
 
 _environment_lock = threading.RLock()
+# A child that is forked while a thread connects would inherit the lock, and lack what is hidden.
+os.register_at_fork(
+    before=_environment_lock.acquire,
+    after_in_parent=_environment_lock.release,
+    after_in_child=_environment_lock.release,
+)
+_this_thread = threading.local()
 
 
 def target_of(choice: DatabaseChoice) -> Target:
@@ -161,12 +168,18 @@ def libpq_variables() -> dict[str, str]:
 
 
 def hides_variables(target: Target) -> bool:
-    """Say whether connecting to a target hides variables from the process while it lasts.
+    """Say whether connecting to a target hides variables from the process while it lasts."""
+    with _environment_lock:
+        return target.private and bool(libpq_variables())
 
-    A thread beside tests must not: a test may set one and undo that at this very moment, and would
-    find it set for ever after.
+
+def hide_nothing_here() -> None:
+    """Let this thread hide nothing from now on: where it would have to, it raises Unreachable.
+
+    That is for threads beside tests: a test may set a variable and undo that at this very moment,
+    and would find it set for ever after.
     """
-    return target.private and bool(libpq_variables())
+    _this_thread.hides_nothing = True
 
 
 @contextmanager
@@ -178,6 +191,8 @@ def libpq_variables_hidden() -> Generator[None]:
     """
     with _environment_lock:
         hidden = libpq_variables()
+        if hidden and getattr(_this_thread, "hides_nothing", False):
+            raise Unreachable(f"{', '.join(sorted(hidden))} would be hidden from other threads")
         for name in hidden:
             del os.environ[name]
         try:

@@ -112,6 +112,12 @@ def _named(
     ]
 
 
+def roles_named_in(connection: Connection, text: str) -> list[object]:
+    """Give the roles with their memberships that a text names: what it does may depend on them."""
+    roles, members = roles_of(connection)
+    return _named(text, roles, members, ())
+
+
 def roles_of(
     connection: Connection,
 ) -> tuple[Sequence[dict[str, object]], Sequence[Sequence[str]]]:
@@ -190,7 +196,8 @@ SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting s WHERE s.setdataba
    AND NOT EXISTS (SELECT FROM pg_catalog.pg_shseclabel l
                     WHERE l.classoid = 'pg_catalog.pg_database'::pg_catalog.regclass
                       AND l.objoid = d.oid)
-   AND d.datacl IS NULL AND NOT d.datistemplate
+   AND d.datacl IS NULL AND NOT d.datistemplate AND d.datconnlimit = -1
+   AND pg_catalog.pg_get_userbyid(d.datdba) = CURRENT_USER
    AND NOT EXISTS (SELECT FROM pg_catalog.regexp_split_to_table(
                        pg_catalog.shobj_description(d.oid, 'pg_database'), E'\\n') line
                     WHERE NOT line ^@ 'headwater:')

@@ -43,8 +43,10 @@ from headwater.settings import (
     DEFAULT_APPLICATION_SETTING,
     load_settings,
 )
+from headwater.testing.databases import root_of
 from headwater.testing.noted import noted
 from headwater.testing.project import find_project
+from headwater.testing.rollback import is_busy
 from headwater.testing.watching_cursors import watched
 
 Connection = psycopg.Connection[Any]
@@ -74,8 +76,13 @@ def as_application(
     empty then: PostgreSQL forgets no name.)
 
     The role, and the form of the settings, in which `{}` stands for the name, are what `role` and
-    `setting` say; else what the project does in whose folder the process works, by
+    `setting` say; else what the project does whose test database it is (opened by a fixture, or by
+    `Database.connect`), or the one in whose folder the process works, by
     `HEADWATER_APPLICATION_ROLE` and `HEADWATER_APPLICATION_SETTING`.
+
+    A block that leaves its connection busy (a stream that is not read to its end, a COPY) has it
+    closed. The settings of the role itself (`ALTER ROLE ... SET`) are not in force: PostgreSQL
+    applies them when a session of the role begins.
 
     In a block without any keyword a statement that finds or changes nothing warns once, with
     `MissingContextWarning`, and a row that row security refuses gets a note with the same words.
@@ -91,17 +98,24 @@ def as_application(
     where the project's settings cannot be used; TypeError and ValueError for a keyword without id.
     """
     _require_usable(connection)
-    role, setting = _role_and_setting(role, setting)
+    role, setting = _role_and_setting(connection, role, setting)
     inside = connection.info.transaction_status is TransactionStatus.INTRANS
     values = {name: _text(name, value) for name, value in context.items()}
     with _outside_a_transaction(connection):
         _require_bound(connection, role)
         read = _names_that_are_read(connection, setting)
+        asks_anything = bool(read) or _has_policies(connection)
     block = _Block(role=role, setting=setting, values=values, read=read)
-    _warn_of_unread(block)
+    if asks_anything:
+        _warn_of_unread(block)
     entered = _savepoint if inside else _session
     tell = block.tell_once if block.forgotten else None
-    with watched(connection, tell), _explained(block), entered(connection, block):
+    with (
+        watched(connection, tell),
+        _explained(block),
+        entered(connection, block),
+        _free_at_the_end(connection),
+    ):
         yield connection
 
 
@@ -177,19 +191,28 @@ def _require_usable(connection: Connection) -> None:
         )
 
 
-def _role_and_setting(role: str | None, setting: str | None) -> tuple[str, str]:
+def _role_and_setting(
+    connection: Connection, role: str | None, setting: str | None
+) -> tuple[str, str]:
     """Give what the call names, or else what the project does. Raises ValueError, SettingsError."""
     if setting is not None:
         forms.context_setting(setting)
     if role is not None and setting is not None:
         return role, setting
-    role_here, setting_here = _named_in(Path.cwd())
+    environment = [os.environ.get(f"HEADWATER_{name}") for name in _NAMED]
+    role_here, setting_here = _named_in(root_of(connection) or Path.cwd(), *environment)
     return role or role_here, setting or setting_here
 
 
+_NAMED = ("APPLICATION_ROLE", "APPLICATION_SETTING")
+
+
 @cache
-def _named_in(folder: Path) -> tuple[str, str]:
-    """Give the role and the form of the settings of the project that a folder is in."""
+def _named_in(folder: Path, *_: str | None) -> tuple[str, str]:
+    """Give the role and the form of the settings of the project that a folder is in.
+
+    (What the environment says of them is a part of the key.)
+    """
     try:
         root = find_project(folder)
     except SettingsError:
@@ -302,14 +325,21 @@ def _names_that_are_read(connection: Connection, setting: str) -> tuple[str, ...
     return known[setting][1]
 
 
+def _has_policies(connection: Connection) -> bool:
+    return bool(_rows(connection, "SELECT FROM pg_catalog.pg_policy LIMIT 1", []))
+
+
 def _warn_of_unread(block: _Block) -> None:
     """Warn of a keyword that no policy can have asked for: a slip in it would hide all rows."""
-    unread = [name for name in block.values if block.read and name not in block.read]
-    for name in unread:
-        _warn(
-            f"nothing in this database reads {block.setting.replace('{}', name)}; "
-            f"what is read belongs to the keywords {', '.join(block.read)}"
-        )
+    instead = (
+        f"what is read belongs to the keywords {', '.join(block.read)}"
+        if block.read
+        else f"nor any setting of the form {block.setting}; name the form that its policies ask "
+        "for: HEADWATER_APPLICATION_SETTING, or as_application(connection, setting=...)"
+    )
+    for name in block.values:
+        if name not in block.read:
+            _warn(f"nothing in this database reads {block.setting.replace('{}', name)}; {instead}")
 
 
 # --- setting, and setting back ----------------------------------------------------------------
@@ -346,6 +376,22 @@ def _set_back(connection: Connection, before: Mapping[str, str]) -> dict[str, st
         return _exchanged(connection, before, local=False)
 
 
+@contextmanager
+def _free_at_the_end(connection: Connection) -> Generator[None]:
+    """Close a connection that a block leaves busy: to set anything back would wait for ever."""
+    busy = "the block has left its connection busy with a stream, a COPY or notifies: it is closed"
+    try:
+        yield
+    except BaseException as error:
+        if is_busy(connection):
+            connection.close()
+            error.add_note(f"as_application: {busy}")
+        raise
+    if is_busy(connection):
+        connection.close()
+        raise noted(HeadwaterError(f"as_application: {busy}", hint="finish it inside the block"))
+
+
 # A setting local to the transaction: if it is gone at the end, the transaction was ended or rolled
 # back in the block.
 _MARK = "headwater.as_application"
@@ -354,11 +400,16 @@ _MARK = "headwater.as_application"
 @contextmanager
 def _savepoint(connection: Connection, block: _Block) -> Generator[None]:
     """Set for the transaction, behind a savepoint; a look at the end; set back."""
+    rollback: psycopg.Rollback | None = None
     with connection.transaction() as transaction:
         settings = {_MARK: block.mark} | block.settings
         before = _exchanged(connection, settings, local=True)
         try:
             yield
+        except psycopg.Rollback as error:
+            # Meant for the transaction around the block: of ours nobody knows.
+            rollback = error
+            raise
         except psycopg.ProgrammingError as error:
             if "within a Transaction context" in str(error):
                 error.add_note(
@@ -374,6 +425,8 @@ def _savepoint(connection: Connection, block: _Block) -> Generator[None]:
         _require_in_force(found, block)
         if found[_MARK] != block.mark:
             raise _lost("the transaction in which it began was ended")
+    if rollback:
+        raise rollback
 
 
 def _require_in_force(found: Mapping[str, str], block: _Block) -> None:
@@ -466,6 +519,14 @@ def _explained(block: _Block) -> Generator[None]:
         # source of this error is a privilege that is missing: no context would help.
         if block.forgotten and error.diag.source_function == "ExecWithCheckOptions":
             error.add_note(block.explanation("a row was refused"))
+        raise
+    except psycopg.errors.InvalidTextRepresentation as error:
+        if '""' in (error.diag.message_primary or "") and not all(block.settings.values()):
+            error.add_note(
+                "as_application: a setting of which nothing is said is empty here, as in any "
+                "session that has had it once, and a policy or a function casts it; write "
+                "nullif(current_setting('...', true), '') there"
+            )
         raise
 
 

@@ -16,7 +16,9 @@ import re
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import psycopg
 
@@ -32,6 +34,13 @@ from headwater.postgres.psql import url_of
 from headwater.testing.project import Project
 
 PREFIX = "headwater_test_"
+
+_roots: WeakKeyDictionary[psycopg.Connection[Any], Path] = WeakKeyDictionary()
+
+
+def root_of(connection: psycopg.Connection[Any]) -> Path | None:
+    """Give the folder of the project whose test database a connection was opened to, if any."""
+    return _roots.get(connection)
 
 
 class SecretUrl(str):
@@ -70,10 +79,12 @@ class Database:
         given |= options
         try:
             with libpq_variables_hidden() if self.target.private else nullcontext():
-                return psycopg.connect(self.target.conninfo, **given)
+                connection = psycopg.connect(self.target.conninfo, **given)
         except psycopg.Error as error:
             # A report of pytest shows the arguments of the driver's functions, password and all.
             raise unreachable(self.target, error) from without_secrets(error, self.target)
+        _roots[connection] = self.project.settings.root
+        return connection
 
     def migrate(self, to: str = "", *, notify: Notify = ignore) -> Migrated:
         """Apply what is not applied yet, up to a version (default: all), as `invoke migrate` does.

@@ -33,13 +33,7 @@ from headwater.errors import (
 )
 from headwater.files.seeds import read_seeds
 from headwater.model import Migration, Notify, Said, Target, ignore, plural
-from headwater.postgres.connect import (
-    Connection,
-    connect,
-    hides_variables,
-    pin_for_bookkeeping,
-    with_database,
-)
+from headwater.postgres.connect import Connection, connect, pin_for_bookkeeping, with_database
 from headwater.postgres.databases import (
     MARK,
     add_to_comment,
@@ -57,6 +51,7 @@ from headwater.postgres.templates import (
     make_template,
     name_of_template,
     project_of,
+    roles_named_in,
 )
 from headwater.postgres.translate import translated
 from headwater.testing.databases import PREFIX, Database, note_of_making
@@ -79,19 +74,15 @@ class Cloner:
         *,
         notify: Notify = ignore,
         given_up: threading.Event | None = None,
-        beside_tests: bool = False,
     ) -> None:
         """Remember where; the connection is opened when it is first needed.
 
-        Once `given_up` is set, it waits for no other run any more. `beside_tests`: a thread uses it
-        while tests run, so that it refuses, as Unreachable, to connect where that would hide
-        libpq's variables from them.
+        Once `given_up` is set, it waits for no other run any more.
         """
         self.server = server
         self.project = project
         self.notify = notify
         self._given_up = given_up or threading.Event()
-        self._beside_tests = beside_tests
         self._turn = threading.RLock()
         self._open = ExitStack()
         self._connection: Connection | None = None
@@ -124,24 +115,10 @@ class Cloner:
         """Give the connection to the server, for one thread at a time; a lost one is replaced."""
         with self._turn:
             if self._connection is None or self._connection.broken:
-                self._require_nothing_hidden()
-                self._connection = self._connect()
+                self.close()
+                self._connection = self._open.enter_context(_session(self.server))
+                self._strategy = strategy_of(self._connection)
             yield self._connection
-
-    def connect(self) -> None:
-        """Open the connection now, from the thread of the tests."""
-        with self._turn:
-            self._connection = self._connect()
-
-    def _connect(self) -> Connection:
-        self.close()
-        connection = self._open.enter_context(_session(self.server))
-        self._strategy = strategy_of(connection)
-        return connection
-
-    def _require_nothing_hidden(self) -> None:
-        if self._beside_tests and hides_variables(self.server):
-            raise Unreachable(f"connecting to {self.server} would hide PG variables from a test")
 
     def make(self, contents: Contents, *, note: str = "") -> Database:
         """Make a database that holds this; clone it where there can be a template of it.
@@ -149,22 +126,21 @@ class Cloner:
         `note` is one more line for its comment. Raises the error of a migration that fails,
         FilesError for one that reaches beyond its database, TargetError when the server makes none.
         """
-        with self.connection() as connection:
-            try:
-                return self._make(connection, contents, note)
-            except Unreachable:
+        used: Connection | None = None
+        try:
+            with self.connection() as used:
+                return self._make(used, contents, note)
+        except TargetError as error:
+            # Another run has swept the template, or the one it is built from, since we looked; or
+            # the server has ended our session meanwhile.
+            if isinstance(error, Unreachable) and not (used and used.broken):
                 raise
-            except TargetError:
-                # Another run has swept the template since we looked.
-                if not self._templates.get(contents):
-                    raise
-                del self._templates[contents]
-                return self._make(connection, contents, note)
+            self._templates.pop(contents, None)
+        with self.connection() as connection:
+            return self._make(connection, contents, note)
 
     def _make(self, connection: Connection, contents: Contents, note: str) -> Database:
         template = self._template(connection, contents)
-        if contents != NOTHING and not template:
-            self._require_nothing_hidden()
         name = name_with_maker(PREFIX)
         notes = [line for line in (note_of_making(), note) if line]
         target = with_database(self.server, name, "test database")
@@ -245,9 +221,11 @@ class Cloner:
         keys = keys_of(connection, self.project.settings, chosen, (), code=code)
         if not contents.seeded:
             return keys
-        built = keys[-1] if keys else code
-        seeds = f"{built} {self.project.seeds.checksum}"
-        return (*keys, hashlib.sha256(seeds.encode()).hexdigest())
+        seeds = self.project.seeds
+        named = roles_named_in(connection, "\n".join(seed.text for seed in seeds.seeds))
+        follows = [keys[-1] if keys else code, seeds.checksum, named]
+        text = json.dumps(follows, sort_keys=True)
+        return (*keys, hashlib.sha256(text.encode()).hexdigest())
 
     def _build(
         self, connection: Connection, contents: Contents, keys: Sequence[str], there: int
@@ -257,7 +235,6 @@ class Cloner:
         It gets the key that the files have now: the roles that they made, which outlive the build,
         are a part of that. "" when it cannot be a template.
         """
-        self._require_nothing_hidden()
         self._refuse_escapes()
         count = max(len(contents.versions) - there, 0)
         seeds = ", and the seeds" if contents.seeded else ""

@@ -39,11 +39,41 @@ def undone(connection: Connection) -> Generator[Undone]:
     try:
         # Inside it the driver refuses to commit.
         with connection.transaction(force_rollback=True) as inner:
-            yield outcome
+            try:
+                yield outcome
+            finally:
+                if is_busy(connection):
+                    connection.close()  # to roll back would wait for ever
             inner.force_rollback = not outcome.keep or _is_aborted(connection)
     finally:
         if not connection.closed:
             _end(connection, mark, keep=outcome.keep)
+
+
+# Another thread may be in the middle of a short query.
+_PATIENCE_S = 1.0
+
+
+def is_busy(connection: Connection) -> bool:
+    """Say whether a connection is not free to do anything: a stream, COPY or notifies goes on."""
+    if connection.closed:
+        return False
+    if not connection.lock.acquire(timeout=_PATIENCE_S):
+        return True
+    connection.lock.release()
+    return connection.info.transaction_status is psycopg.pq.TransactionStatus.ACTIVE
+
+
+@contextmanager
+def ended(connection: Connection) -> Generator[Connection]:
+    """Commit what is open, and close; what is busy is closed as it is."""
+    try:
+        yield connection
+    finally:
+        if is_busy(connection):
+            connection.close()
+        with connection:
+            pass
 
 
 def _is_aborted(connection: Connection) -> bool:

@@ -18,7 +18,12 @@ import psycopg
 
 from headwater.errors import HeadwaterError
 from headwater.model import Notify, Target, ignore
-from headwater.postgres.connect import Connection, has_heard, hides_variables
+from headwater.postgres.connect import (
+    Connection,
+    has_heard,
+    hide_nothing_here,
+    hides_variables,
+)
 from headwater.testing.databases import Database
 from headwater.testing.making import Cloner, disown
 from headwater.testing.project import Contents, Project
@@ -53,7 +58,7 @@ class Supply:
         self._making = Counter[Contents]()
         self._still_wanted = Counter[Contents]()
         self._expected = set[Contents]()
-        self._failing = set[Contents]()
+        self._held_back = set[Contents]()
         self._seen = set[Contents]()
         self._connections = dict[str, Connection]()
         self._returned = deque[str]()
@@ -75,7 +80,7 @@ class Supply:
         """Say that about `count` more of these will be asked for: the first ones are made now."""
         with self._changed:
             self._expected.add(contents)
-            self._wait_for_seeds(contents)
+            self._leave_the_first_with_seeds(contents)
             self._still_wanted[contents] += count
             self._changed.notify_all()  # the threads are there, perhaps, and have nothing to do
         self._begin()
@@ -97,22 +102,22 @@ class Supply:
                 return self._ready[contents].popleft()
         made = self.cloner.make(contents)
         with self._changed:
-            self._failing.discard(contents)
+            self._held_back.discard(contents)
             self._changed.notify_all()
         return made
 
-    def _wait_for_seeds(self, contents: Contents) -> None:
+    def _leave_the_first_with_seeds(self, contents: Contents) -> None:
         """Let the first database with seeds be made by who takes it.
 
         A seed in Python may print, and while it runs the output of a test would go astray.
         """
         if contents.seeded and contents not in self._seen:
-            self._failing.add(contents)
+            self._held_back.add(contents)
         self._seen.add(contents)
 
     def _count(self, contents: Contents) -> None:
         """Count one that is taken; whoever asks once and never again gets none made ahead."""
-        self._wait_for_seeds(contents)
+        self._leave_the_first_with_seeds(contents)
         if contents in self._expected:
             self._still_wanted[contents] = max(self._still_wanted[contents] - 1, 0)
         elif self._ahead:
@@ -156,6 +161,7 @@ class Supply:
 
     def keep(self, database: Database, note: str) -> None:
         """Leave a database where it is, with one more line in its comment."""
+        self.leave(database)
         self.cloner.add_note(database.name, note)
 
     def close(self) -> None:
@@ -183,32 +189,34 @@ class Supply:
             if self._ahead and not self._threads and not self._closed.is_set():
                 self._threads += [
                     threading.Thread(
-                        target=self._work,
-                        args=(self._cloner_for_a_thread(),),
-                        name=f"headwater supply {n}",
-                        daemon=True,
+                        target=self._work, args=(each,), name=f"headwater supply {n}", daemon=True
                     )
-                    for n in range(_THREADS)
+                    for n, each in enumerate(self._cloners_for_threads())
                 ]
                 for thread in self._threads:
                     thread.start()
 
-    def _cloner_for_a_thread(self) -> Cloner:
-        """Give a thread what makes databases; connected where the thread itself could not."""
-        cloner = Cloner(
-            self.cloner.server,
-            self.project,
-            notify=self.cloner.notify,
-            given_up=self._closed,
-            beside_tests=True,
-        )
+    def _cloners_for_threads(self) -> list[Cloner]:
+        """Give each thread what makes databases; connected where a thread itself could not."""
+        cloners = [
+            Cloner(
+                self.cloner.server,
+                self.project,
+                notify=self.cloner.notify,
+                given_up=self._closed,
+            )
+            for _ in range(_THREADS)
+        ]
         if hides_variables(self.cloner.server):
             with suppress(HeadwaterError):  # whoever takes a database is told
-                cloner.connect()
-        return cloner
+                for each in cloners:
+                    with each.connection():
+                        pass
+        return cloners
 
     def _work(self, cloner: Cloner) -> None:
         """Make and drop, until the supply is closed and nothing is left to drop."""
+        hide_nothing_here()
         with cloner:
             while job := self._next_job(cloner):
                 job()
@@ -230,7 +238,7 @@ class Supply:
     def _lacking(self) -> Contents | None:
         """Give what more are wanted of than are ready or being made."""
         for contents, count in self._still_wanted.items():
-            if contents in self._failing:
+            if contents in self._held_back:
                 continue
             there = len(self._ready[contents]) + self._making[contents]
             if there < min(count, self._ahead):
@@ -244,13 +252,13 @@ class Supply:
             # none is made ahead. (A thread that died of it would leave others waiting.)
             with suppress(Exception):
                 made = cloner.make(contents)
-                if self.connects and not self._closed.is_set() and not hides_variables(made.target):
+                if self.connects and not self._closed.is_set():
                     self._connections[made.name] = made.connect()
         finally:
             with self._changed:
                 self._making[contents] -= 1
                 if made is None:
-                    self._failing.add(contents)
+                    self._held_back.add(contents)
                 elif self._closed.is_set():
                     self.leave(made)
                     self._returned.append(made.name)

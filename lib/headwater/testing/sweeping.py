@@ -9,6 +9,7 @@ suite in another language, is left alone for a while.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -31,6 +32,9 @@ from headwater.testing.servers import server_for_tests
 
 # How long evidence stays when nobody sweeps.
 _EVIDENCE = timedelta(days=1)
+
+# How many kept databases stay, and no more: each failing run adds some.
+_MOST_EVIDENCE = 40
 
 # How long a session that we have ended may take to be gone.
 _LEAVING_S = 10.0
@@ -147,15 +151,20 @@ def sweep_databases(connection: Connection, *, evidence: timedelta = _EVIDENCE) 
     """Drop the test databases of runs that have ended, and evidence that is older than that.
 
     What was kept or lent is dropped only when nobody is connected to it, but for what was lent to
-    a process that has ended.
+    a process that has ended. Of evidence no more than forty databases stay, the newest.
     """
     now = datetime.now(UTC)
+    found = connection.execute(_OURS, (PREFIX,)).fetchall()
+    # (Behind the databases: a run that begins in between makes none before it can be seen.)
     at_work = {row[0] for row in connection.execute(_AT_WORK, {"prefix": APPLICATION}).fetchall()}
     dropped, in_use, stuck = list[str](), list[str](), list[str]()
-    for name, comment in connection.execute(_OURS, (PREFIX,)).fetchall():
+    noted = {name: notes_in(comment) for name, comment in found}
+    surplus = _beyond_the_newest(noted)
+    for name, notes in noted.items():
         maker = maker_of_name(name, PREFIX)
-        notes = notes_in(comment)
-        if maker is None or _is_at_work(maker, at_work) or _is_to_stay(notes, now, evidence):
+        if maker is None or _is_at_work(maker, at_work):
+            continue
+        if name not in surplus and _is_to_stay(notes, now, evidence):
             continue
         # (Of another machine's run nobody knows: somebody inside means that it goes on.)
         force = maker.is_here and not (notes.kept_at or notes.lent_until)
@@ -165,6 +174,12 @@ def sweep_databases(connection: Connection, *, evidence: timedelta = _EVIDENCE) 
         else:
             (stuck if force else in_use).append(name)
     return Swept(dropped=tuple(dropped), in_use=tuple(in_use), stuck=tuple(stuck))
+
+
+def _beyond_the_newest(noted: Mapping[str, Notes]) -> set[str]:
+    """Name what was kept, but for the newest."""
+    kept = [(notes.kept_at, name) for name, notes in noted.items() if notes.kept_at]
+    return {name for _, name in sorted(kept, reverse=True)[_MOST_EVIDENCE:]}
 
 
 def _is_to_stay(notes: Notes, now: datetime, evidence: timedelta) -> bool:

@@ -145,10 +145,23 @@ class _Looking(_Cursor):
 # What count, exists, bool_or, max and json_agg say of no rows, as text and in binary.
 _NOTHING = (b"0", b"f", b"", b"[]", b"{}")
 
+# Numbers of types: void; real, double precision, money and numeric, whose zero may be `0.00`.
+_VOID = 2278
+_WITH_FRACTIONS = (700, 701, 790, 1700)
+
 
 def _says_nothing(result: Any) -> bool:
     """Say whether a result is the one row that an aggregate gives of no rows."""
     if result is None or result.ntuples != 1 or result.nfields == 0:
         return False
-    values = [result.get_value(0, column) for column in range(result.nfields)]
-    return all(v is None or v in _NOTHING or not v.strip(b"\0") for v in values)
+    # (What a function of type void gives says neither this nor that.)
+    columns = [n for n in range(result.nfields) if result.ftype(n) != _VOID]
+    return bool(columns) and all(
+        _is_nothing(result.get_value(0, n), result.ftype(n)) for n in columns
+    )
+
+
+def _is_nothing(value: bytes | None, type_: int) -> bool:
+    if value is None or value in _NOTHING or not value.strip(b"\0"):
+        return True
+    return type_ in _WITH_FRACTIONS and not value.strip(b"0.")
