@@ -30,6 +30,8 @@ _SETTINGS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "fsync": "off",
+    # It would come at any moment, and write where a test has filled the disk.
+    "autovacuum": "off",
     "shared_buffers": "16MB",
     "max_connections": "8",
     "min_wal_size": "32MB",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,11 @@ from tests.servers import VERSIONS, Missing, pgbouncer, started
 from tests.support import server_of_tests
 
 ROOT = Path(__file__).parent.parent
+
+# Whoever starts the tests in the background of a script has them ignore Ctrl-C, and every process
+# that they start: those tests that interrupt one would wait for ever.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 FreshDatabase = Callable[..., AbstractContextManager[str]]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import headwater
+from tests import support
 
 
 def pytest_configure() -> None:
@@ -18,6 +19,8 @@ def pytest_configure() -> None:
     found = Path(headwater.__file__).resolve()
     if not found.is_relative_to(copy):
         raise pytest.UsageError(f"{found} is not the copy in {copy}")
+    # Without its guard, a test may wait for what does not come.
+    support.PATIENCE_S = 10.0
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -117,11 +117,15 @@ def session(target: Target) -> Generator[psycopg.Connection[tuple[Any, ...]]]:
             connection.rollback()
 
 
-def until(condition: Callable[[], object], what: str = "it", *, seconds: float = 60) -> None:
+# How long what is waited for may take on a busy machine.
+PATIENCE_S = 60.0
+
+
+def until(condition: Callable[[], object], what: str = "it") -> None:
     """Wait until a condition holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {PATIENCE_S:.0f} s"
         time.sleep(0.02)
 
 

@@ -246,12 +246,14 @@ def test_rows_may_be_copied_by_a_python_seed(built: Target, settings: Settings) 
 
 
 def test_what_a_python_seed_prints_is_no_output_of_the_task(
-    built: Target, settings: Settings, capsys: pytest.CaptureFixture[str]
+    built: Target, settings: Settings, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    seeded(built, settings, {"20_b.py": body("print('a row')")})
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "a row" in captured.err
+    printing = "import os; print('a row', flush=True); os.system('echo a program')"
+    seeded(built, settings, {"20_b.py": body(printing)})
+    print("a result", flush=True)
+    captured = capfd.readouterr()
+    assert captured.out == "a result\n"
+    assert captured.err == "a row\na program\n"
 
 
 # --- where ------------------------------------------------------------------------------------

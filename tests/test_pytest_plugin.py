@@ -296,7 +296,73 @@ def test_a_shared_database_that_is_gone_fails_one_test_in_plain_words(suite: Sui
     assert suite.left == []
 
 
+def test_a_connection_begins_behind_the_fixtures_that_have_its_database(suite: Suite) -> None:
+    """One that is opened ahead would not know what they have set of the database."""
+    suite.write(
+        test_path="""
+        import pytest
+
+        @pytest.fixture
+        def path(database):
+            with database.connect() as connection:
+                connection.execute(f'alter database "{database.name}" set search_path = app')
+
+        @pytest.mark.parametrize("n", range(6))
+        def test_path(path, connection, n):
+            assert connection.execute("show search_path").fetchone() == ("app",)
+        """
+    )
+    suite.run(passed=6)
+
+
+def test_a_connection_of_the_projects_own_is_the_only_one(suite: Suite) -> None:
+    suite.write(
+        conftest="""
+        import psycopg, pytest
+
+        @pytest.fixture
+        def connection(database_url):
+            with psycopg.connect(database_url) as connection:
+                yield connection
+        """,
+        test_own="""
+        import pytest
+
+        @pytest.mark.parametrize("n", range(6))
+        def test_own(connection, n):
+            inside = "datname = current_database() and backend_type = 'client backend'"
+            found = connection.execute(f"select count(*) from pg_stat_activity where {inside}")
+            assert found.fetchone() == (1,)
+        """,
+    )
+    suite.run(passed=6)
+
+
 # --- seeds ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wide", "instead"),
+    [("module", "pytestmark of the module"), ("session", "headwater_seeded = true")],
+)
+def test_a_mark_that_puts_rows_nowhere_fails_the_test(
+    suite: Suite, wide: str, instead: str
+) -> None:
+    suite.write(
+        test_marked=f"""
+        import pytest
+
+        @pytest.mark.seeded
+        def test_marked({wide}_connection):
+            pass
+
+        def test_not_marked({wide}_connection):
+            pass
+        """
+    )
+    told = suite.run(passed=1, errors=1)
+    assert f"it puts no rows into {wide}_database, which others share: {instead} does" in told
+
 
 SEEDED = """
     import pytest

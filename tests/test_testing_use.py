@@ -9,6 +9,7 @@ import textwrap
 import unittest
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -69,6 +70,33 @@ def test_a_database_is_there_while_the_body_runs(tenant: Tenant) -> None:
         assert tables(db.target) == ["a", "b"]
         assert tenant.databases() == [db.name]
     assert tenant.databases() == []
+
+
+def test_files_that_were_edited_meanwhile_are_read_again(tenant: Tenant, tmp_path: Path) -> None:
+    """At a prompt, say; what was given out before is dropped all the same."""
+    project_in(tmp_path, FILES | {"0003_c.sql": "create table app.nosuch.c ();"})
+    with pytest.raises(MigrationFailed):
+        database(root=tmp_path).__enter__()
+    project_in(tmp_path, FILES)
+    (tmp_path / "migrations/0003_c.sql").unlink()
+    with database(root=tmp_path) as before:
+        project_in(tmp_path, FILES | {"0003_c.sql": "create table app.c ();"})
+        with database(root=tmp_path) as after:
+            assert tables(before.target) == ["a", "b"]
+            assert tables(after.target) == ["a", "b", "c"]
+    assert tenant.databases() == []
+
+
+def test_a_server_that_is_another_one_now_is_found(tenant: Tenant, folder: Path) -> None:
+    with database():
+        pass
+    [supply] = use._supplies.values()
+    supply.close()
+    supply.cloner.server = replace(supply.cloner.server, conninfo="host=127.0.0.1 port=1")
+    with pytest.raises(Unreachable):
+        database().__enter__()
+    with database() as found:
+        assert tables(found.target) == ["a", "b"]
 
 
 def test_an_earlier_version_and_nothing_at_all_can_be_asked_for(

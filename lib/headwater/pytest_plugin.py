@@ -133,10 +133,55 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Count the tests that will ask for a database of their own."""
     run = session.config.stash[_run]
     for item in session.items:
-        names = getattr(item, "fixturenames", ())
-        if "database" in names:
+        if _is_ours(item, "database"):
             run.expected[_is_seeded(item)] += 1
-            run.connecting += "connection" in names
+            run.connecting += _may_connect_ahead(item)
+
+
+def _is_ours(item: pytest.Item, fixture: str) -> bool:
+    """Say whether a test uses a fixture of this plugin: a project may have one of that name."""
+    definitions = _definitions(item).get(fixture, ())
+    return bool(definitions and definitions[-1].func.__module__ == __name__)
+
+
+def _may_connect_ahead(item: pytest.Item) -> bool:
+    """Say whether a test finds nothing odd in a connection that is older than its other fixtures.
+
+    One that has the database as well may set something of it that sessions learn as they begin.
+    """
+    if not (_is_ours(item, "database") and _is_ours(item, "connection")):
+        return False
+    others = [
+        definitions[-1].argnames
+        for name, definitions in _definitions(item).items()
+        if name not in ("connection", "database_url")
+    ]
+    return not any({"database", "database_url"}.intersection(names) for names in others)
+
+
+def _definitions(item: pytest.Item) -> dict[str, Any]:
+    """Give the definitions of each fixture that a test uses, the one in force last."""
+    info = getattr(item, "_fixtureinfo", None)  # a doctest has none
+    return getattr(info, "name2fixturedefs", {})
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fail a test whose mark asks for rows that its database, which it shares, does not have."""
+    if item.get_closest_marker("seeded") is None or item.config.getini("headwater_seeded"):
+        return
+    names = getattr(item, "fixturenames", ())
+    if "session_database" in names:
+        pytest.fail(_NOT_SEEDED.format("session", "headwater_seeded = true does"), pytrace=False)
+    module = item.getparent(pytest.Module)
+    if "module_database" in names and module and module.get_closest_marker("seeded") is None:
+        pytest.fail(_NOT_SEEDED.format("module", "pytestmark of the module does"), pytrace=False)
+
+
+_NOT_SEEDED = (
+    "@pytest.mark.seeded is of a test, whose database is its own; it puts no rows into "
+    "{0}_database, which others share: {1}"
+)
 
 
 def _is_seeded(node: pytest.Item | pytest.Collector) -> bool:
@@ -206,7 +251,7 @@ def _leased(request: pytest.FixtureRequest, **wanted: Any) -> Generator[_Lease]:
     with _errors_as_text():
         supply = _supply_of(request.config)
         taken = supply.take(supply.project.contents(**wanted))
-        if request.fixturename != "database" or "connection" not in request.fixturenames:
+        if request.fixturename != "database" or not _may_connect_ahead(request.node):
             supply.leave(taken)
         lease = _Lease(taken, request.fixturename or "")
     held = request.node.stash.setdefault(_leases, [])
@@ -267,7 +312,7 @@ def _is_evidence(report: pytest.TestReport, keep: str) -> bool:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say where the databases are of tests that did not fail: nobody shows the reports of those."""
-    for sort in ("passed", "skipped", "xfailed", "xpassed"):
+    for sort in ("passed", "skipped", "xfailed", "xpassed", "rerun"):
         for report in terminalreporter.getreports(sort):
             for title, text in getattr(report, "sections", ()):
                 if title == _TITLE:

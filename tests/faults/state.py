@@ -165,7 +165,7 @@ def glance_at(target: Target) -> Glance:
         )
 
 
-def wait_for_quiet(target: Target, *, seconds: float = 20) -> None:
+def wait_for_quiet(target: Target) -> None:
     """Wait until no backend of a runner is left in the database."""
     until(
         lambda: (
@@ -176,5 +176,4 @@ def wait_for_quiet(target: Target, *, seconds: float = 20) -> None:
             )
         ),
         "the end of the runner's backends",
-        seconds=seconds,
     )

@@ -7,11 +7,12 @@ defers is asked at its end, so that a violation is its own.
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 import traceback
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -252,13 +253,28 @@ def _run_python(connection: Connection, seed: ReadySeed, folder: SeedFolder, for
         raise _failed_at_its_end(reply.error, seed)
 
 
+@contextmanager
+def _printing_to_stderr() -> Generator[None]:
+    """Send to stderr what a seed prints, and what programs print that it starts.
+
+    It is for people: stdout may be the one object of JSON, or the URL that a script reads.
+    """
+    sys.stdout.flush()
+    with redirect_stdout(sys.stderr), ExitStack() as stack:
+        with suppress(OSError):  # one of the two is closed
+            stdout = os.dup(1)
+            stack.callback(os.close, stdout)
+            os.dup2(2, 1)
+            stack.callback(os.dup2, stdout, 1)
+        yield
+
+
 def _call(connection: Connection, seed: ReadySeed, folder: SeedFolder, name: bytes) -> None:
     from headwater.files.seed_modules import module_of
 
     try:
-        # What it prints is for people: stdout may be the one object of JSON.
         with (
-            redirect_stdout(sys.stderr),
+            _printing_to_stderr(),
             module_of(seed.seed, folder) as module,
             lent(connection) as borrowed,
         ):

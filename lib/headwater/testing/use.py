@@ -13,17 +13,19 @@ from __future__ import annotations
 import atexit
 import os
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from unittest import SkipTest
+from weakref import WeakKeyDictionary
 
 from psycopg import conninfo
 
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, Unreachable
 from headwater.model import Notify, ignore
 from headwater.postgres.connect import parameters
 from headwater.postgres.psql import url_of
+from headwater.settings import Settings
 from headwater.testing.databases import Database, note_of_keeping
 from headwater.testing.project import find_project, read_project
 from headwater.testing.servers import server_for_tests
@@ -59,7 +61,12 @@ def database(
     server.
     """
     supply = _supply(Path(root) if root else find_project(Path.cwd()))
-    made = supply.take(supply.project.contents(at=at, before=before, seeded=seeded, empty=empty))
+    wanted = supply.project.contents(at=at, before=before, seeded=seeded, empty=empty)
+    try:
+        made = supply.take(wanted)
+    except Unreachable:
+        _forget(supply)  # the server is another one now, perhaps
+        raise
     try:
         yield made
     except BaseException as error:
@@ -103,6 +110,9 @@ def told_of(kept: Database) -> str:
     )
 
 
+_Stamp = tuple[tuple[str, int, int], ...]
+"""Paths, times and sizes of files."""
+
 # What a URL may show; libpq knows more than one kind of secret.
 _SHOWN = ("host", "hostaddr", "port", "user", "dbname", "service", "sslmode")
 
@@ -115,13 +125,40 @@ def _url_to_show(kept: Database) -> str:
 
 
 _supplies = dict[tuple[int, Path], Supply]()
+_stamps = WeakKeyDictionary[Supply, _Stamp]()
 
 
 def _supply(root: Path) -> Supply:
-    """Give this process's supply of a project, which lasts as long as the process."""
+    """Give this process's supply of a project; a new one once files were edited.
+
+    (At a prompt, and where tests are run again and again in one process, they are.)
+    """
     key = (os.getpid(), root.resolve())
+    known = _supplies.get(key)
+    if known and _stamps[known] != _stamp_of(known.project.settings):
+        _forget(known)
     if key not in _supplies:
         opened = open_supply(key[1])
+        _stamps[opened] = _stamp_of(opened.project.settings)
         if _supplies.setdefault(key, opened) is opened:  # else another thread was faster
             atexit.register(opened.close)
     return _supplies[key]
+
+
+def _stamp_of(settings: Settings) -> _Stamp:
+    """Tell the state of the files that databases are made of, without reading them."""
+    found = list[tuple[str, int, int]]()
+    for folder in (settings.migrations, settings.seeds):
+        with suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                facts = entry.stat()
+                found.append((entry.path, facts.st_mtime_ns, facts.st_size))
+    return tuple(sorted(found))
+
+
+def _forget(supply: Supply) -> None:
+    """Let the next call open a new supply; what this one has given out, it takes back still."""
+    for key in [key for key, known in _supplies.items() if known is supply]:
+        del _supplies[key]
+    supply.close()
+    atexit.unregister(supply.close)
