@@ -310,9 +310,18 @@ def test_a_connection_begins_behind_the_fixtures_that_have_its_database(suite: S
         @pytest.mark.parametrize("n", range(6))
         def test_path(path, connection, n):
             assert connection.execute("show search_path").fetchone() == ("app",)
+
+        class TestOverriding:
+            @pytest.fixture
+            def path(self, path):
+                return path
+
+            @pytest.mark.parametrize("n", range(6))
+            def test_path(self, path, connection, n):
+                assert connection.execute("show search_path").fetchone() == ("app",)
         """
     )
-    suite.run(passed=6)
+    suite.run(passed=12)
 
 
 def test_a_connection_of_the_projects_own_is_the_only_one(suite: Suite) -> None:
@@ -348,6 +357,7 @@ def test_a_connection_of_the_projects_own_is_the_only_one(suite: Suite) -> None:
 def test_a_mark_that_puts_rows_nowhere_fails_the_test(
     suite: Suite, wide: str, instead: str
 ) -> None:
+    write_files(suite.root / "seeds", {"10_none.sql": "delete from app.people where false;"})
     suite.write(
         test_marked=f"""
         import pytest
@@ -358,9 +368,18 @@ def test_a_mark_that_puts_rows_nowhere_fails_the_test(
 
         def test_not_marked({wide}_connection):
             pass
+
+        @pytest.mark.seeded
+        def test_with_its_own({wide}_connection, database):
+            pass
+
+        @pytest.mark.skip
+        @pytest.mark.seeded
+        def test_skipped({wide}_connection):
+            pass
         """
     )
-    told = suite.run(passed=1, errors=1)
+    told = suite.run(passed=2, errors=1, skipped=1)
     assert f"it puts no rows into {wide}_database, which others share: {instead} does" in told
 
 
@@ -686,6 +705,19 @@ LEFT_BUSY = {
                     list({0}.notifies())
             {0}.execute("listen rivers")
             threading.Thread(target=listen, daemon=True).start()
+            while not {0}.lock.locked():
+                time.sleep(0.01)
+            raise ZeroDivisionError
+    """,
+    "statement": """
+        import threading, time
+        from contextlib import suppress
+
+        def test_it({0}):
+            def sleep():
+                with suppress(Exception):
+                    {0}.execute("select pg_sleep(120)")
+            threading.Thread(target=sleep, daemon=True).start()
             while not {0}.lock.locked():
                 time.sleep(0.01)
             raise ZeroDivisionError

@@ -36,7 +36,7 @@ from headwater.testing.databases import PREFIX, Database, note_of_keeping, note_
 from headwater.testing.making import Cloner
 from headwater.testing.project import NOTHING, Contents, Project, project_with
 from tests.clusters import cluster
-from tests.support import query, until, value, write_files
+from tests.support import PATIENCE_S, query, until, value, write_files
 from tests.tenants import Tenant, project_in, tenant_on
 
 # When it was built, and by which session: two databases that say the same are of one building.
@@ -472,7 +472,7 @@ def test_a_killed_builder_holds_up_nobody(bench: BenchOf, tenant: Tenant) -> Non
             "select pg_terminate_backend(pid) from pg_stat_activity "
             f"where usename = '{tenant.role}'",
         )
-        assert built(failing.result())  # by a new session
+        assert built(failing.result(timeout=PATIENCE_S))  # by a new session
     assert built(here.made())
     assert here.tenant.databases("headwater_scratch_") == []
 

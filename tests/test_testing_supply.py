@@ -381,6 +381,23 @@ def test_nothing_is_hidden_from_the_process_by_a_thread(
     assert tenant.databases() == []
 
 
+def test_what_a_thread_may_not_drop_is_dropped_at_the_end(
+    tenant: Tenant, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was to connect for that, and a variable of libpq had been set meanwhile."""
+    some = Supply(replace(tenant.server, private=True), project)
+    database = some.take(NOTHING)
+    some._cloners_for_threads = lambda: [  # type: ignore[method-assign]
+        Cloner(some.cloner.server, project)
+    ]
+    some._begin()
+    monkeypatch.setenv("PGAPPNAME", "of the test")
+    some.give_back(database)
+    until(lambda: some._left == [database.name], "the refusal")
+    some.close()
+    assert tenant.databases() == []
+
+
 def test_a_forked_child_takes_databases_of_its_own_and_leaves_those_of_its_parent(
     supply: SupplyOf, tenant: Tenant
 ) -> None:

@@ -22,7 +22,7 @@ from headwater.testing import database, use
 from headwater.testing.databases import notes_in
 from headwater.testing.servers import server_for_tests
 from tests.projects import ROOT
-from tests.support import query, tables
+from tests.support import query, tables, value, write_files
 from tests.tenants import Tenant, project_in, tenant_on
 
 FILES = {
@@ -85,6 +85,25 @@ def test_files_that_were_edited_meanwhile_are_read_again(tenant: Tenant, tmp_pat
             assert tables(before.target) == ["a", "b"]
             assert tables(after.target) == ["a", "b", "c"]
     assert tenant.databases() == []
+
+
+def test_seeds_that_were_edited_are_read_again_and_what_else_is_written_is_nobodys_business(
+    tenant: Tenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_in(tmp_path, FILES)
+    monkeypatch.chdir(tmp_path)
+
+    def rows(number: int) -> int:
+        seed = f"insert into app.a select from generate_series(1, {number});"
+        write_files(tmp_path / "seeds", {"10_a.sql": f"-- {number}\ndelete from app.a;\n{seed}\n"})
+        with database(seeded=True) as db:
+            return int(value(db.target, "select count(*) from app.a"))
+
+    assert (rows(1), rows(22)) == (1, 22)
+    before = list(use._supplies.values())
+    write_files(tmp_path, {"a.log": "a line"})
+    with database():
+        assert list(use._supplies.values()) == before
 
 
 def test_a_server_that_is_another_one_now_is_found(tenant: Tenant, folder: Path) -> None:

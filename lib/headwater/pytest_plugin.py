@@ -151,30 +151,33 @@ def _may_connect_ahead(item: pytest.Item) -> bool:
     """
     if not (_is_ours(item, "database") and _is_ours(item, "connection")):
         return False
+    ours = {"connection"} | ({"database_url"} if _is_ours(item, "database_url") else set())
     others = [
-        definitions[-1].argnames
+        definition.argnames
         for name, definitions in _definitions(item).items()
-        if name not in ("connection", "database_url")
+        for definition in definitions
+        if name not in ours
     ]
     return not any({"database", "database_url"}.intersection(names) for names in others)
 
 
 def _definitions(item: pytest.Item) -> dict[str, Any]:
     """Give the definitions of each fixture that a test uses, the one in force last."""
-    info = getattr(item, "_fixtureinfo", None)  # a doctest has none
+    info = getattr(item, "_fixtureinfo", None)  # what another plugin collects may have none
     return getattr(info, "name2fixturedefs", {})
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fail a test whose mark asks for rows that its database, which it shares, does not have."""
     if item.get_closest_marker("seeded") is None or item.config.getini("headwater_seeded"):
         return
-    names = getattr(item, "fixturenames", ())
-    if "session_database" in names:
+    if _is_ours(item, "database"):
+        return  # that has them
+    if _is_ours(item, "session_database"):
         pytest.fail(_NOT_SEEDED.format("session", "headwater_seeded = true does"), pytrace=False)
     module = item.getparent(pytest.Module)
-    if "module_database" in names and module and module.get_closest_marker("seeded") is None:
+    has_none = module is not None and module.get_closest_marker("seeded") is None
+    if has_none and _is_ours(item, "module_database"):
         pytest.fail(_NOT_SEEDED.format("module", "pytestmark of the module does"), pytrace=False)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Generator
@@ -253,14 +254,18 @@ def _run_python(connection: Connection, seed: ReadySeed, folder: SeedFolder, for
         raise _failed_at_its_end(reply.error, seed)
 
 
+_stdout_lock = threading.RLock()
+
+
 @contextmanager
 def _printing_to_stderr() -> Generator[None]:
     """Send to stderr what a seed prints, and what programs print that it starts.
 
-    It is for people: stdout may be the one object of JSON, or the URL that a script reads.
+    It is for people: stdout may be the one object of JSON, or the URL that a script reads. Both are
+    the process's: one thread at a time.
     """
     sys.stdout.flush()
-    with redirect_stdout(sys.stderr), ExitStack() as stack:
+    with _stdout_lock, redirect_stdout(sys.stderr), ExitStack() as stack:
         with suppress(OSError):  # one of the two is closed
             stdout = os.dup(1)
             stack.callback(os.close, stdout)

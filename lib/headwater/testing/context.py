@@ -46,7 +46,7 @@ from headwater.settings import (
 from headwater.testing.databases import root_of
 from headwater.testing.noted import noted
 from headwater.testing.project import find_project
-from headwater.testing.rollback import is_busy
+from headwater.testing.rollback import close_busy, is_busy
 from headwater.testing.watching_cursors import watched
 
 Connection = psycopg.Connection[Any]
@@ -91,7 +91,7 @@ def as_application(
 
     On an idle connection the block commits what is open at its end, and rolls back when it raises.
     In an open transaction it is a savepoint: rolled back when it raises, and when a statement in it
-    failed, even if the error was caught.
+    failed, even if the error was caught (but for `insert`, which has a savepoint of its own).
 
     Raises TargetError, before anything is set, where the role is missing, cannot be taken or is not
     bound by row security; HeadwaterError where the block was left under another role; SettingsError
@@ -337,8 +337,9 @@ def _warn_of_unread(block: _Block) -> None:
         else f"nor any setting of the form {block.setting}; name the form that its policies ask "
         "for: HEADWATER_APPLICATION_SETTING, or as_application(connection, setting=...)"
     )
-    for name in block.values:
-        if name not in block.read:
+    for name, text in block.values.items():
+        # (None hides nothing more where nothing is read at all.)
+        if name not in block.read and (text or block.read):
             _warn(f"nothing in this database reads {block.setting.replace('{}', name)}; {instead}")
 
 
@@ -384,11 +385,11 @@ def _free_at_the_end(connection: Connection) -> Generator[None]:
         yield
     except BaseException as error:
         if is_busy(connection):
-            connection.close()
+            close_busy(connection)
             error.add_note(f"as_application: {busy}")
         raise
     if is_busy(connection):
-        connection.close()
+        close_busy(connection)
         raise noted(HeadwaterError(f"as_application: {busy}", hint="finish it inside the block"))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -43,7 +45,7 @@ def undone(connection: Connection) -> Generator[Undone]:
                 yield outcome
             finally:
                 if is_busy(connection):
-                    connection.close()  # to roll back would wait for ever
+                    close_busy(connection)  # to roll back would wait for ever
             inner.force_rollback = not outcome.keep or _is_aborted(connection)
     finally:
         if not connection.closed:
@@ -64,6 +66,21 @@ def is_busy(connection: Connection) -> bool:
     return connection.info.transaction_status is psycopg.pq.TransactionStatus.ACTIVE
 
 
+def close_busy(connection: Connection) -> None:
+    """Close a connection that another thread may be using: its wait is ended first.
+
+    (What `close` frees, that thread would go on reading.)
+    """
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.socket(fileno=os.dup(connection.fileno())) as of_the_session,
+    ):
+        of_the_session.shutdown(socket.SHUT_RDWR)
+    if connection.lock.acquire(timeout=_PATIENCE_S):  # else this thread holds it, in a stream
+        connection.lock.release()
+    connection.close()
+
+
 @contextmanager
 def ended(connection: Connection) -> Generator[Connection]:
     """Commit what is open, and close; what is busy is closed as it is."""
@@ -71,7 +88,7 @@ def ended(connection: Connection) -> Generator[Connection]:
         yield connection
     finally:
         if is_busy(connection):
-            connection.close()
+            close_busy(connection)
         with connection:
             pass
 

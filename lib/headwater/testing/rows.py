@@ -72,6 +72,8 @@ def insert(connection: Connection, table: str, /, **columns: Any) -> Row:
 
     A role that may not read the table gets the columns that it may read, or else those it gave.
     A row that row security takes, and does not give back, is no refusal: HeadwaterError says so.
+    (To know, the row is offered a second time, and taken back.) In an open transaction a row that
+    is refused leaves the transaction usable.
     Raises HeadwaterError for a table or column that is not there, with the nearest that is; what
     the server refuses comes as the driver's error.
     """
@@ -124,10 +126,9 @@ def _inserted(connection: Connection, statement: sql.Composed, values: list[Any]
 
 @contextmanager
 def _usable_after_an_error(connection: Connection) -> Generator[None]:
-    """In a transaction of a role that row security may bind: a savepoint around an INSERT."""
+    """In an open transaction: a savepoint around an INSERT."""
     inside = connection.info.transaction_status is TransactionStatus.INTRANS
-    bound = connection.info.parameter_status("is_superuser") != "on"
-    with connection.transaction() if inside and bound and _is_plain(connection) else nullcontext():
+    with connection.transaction() if inside and _is_plain(connection) else nullcontext():
         yield
 
 
@@ -137,15 +138,15 @@ def _is_plain(connection: Connection) -> bool:
 
 def _is_taken(connection: Connection, statement: sql.Composed, values: list[Any]) -> bool:
     """Offer a row once more, by an INSERT without RETURNING, and take it back."""
-    usable = connection.info.transaction_status in (
-        TransactionStatus.IDLE,
-        TransactionStatus.INTRANS,
-    )
-    if not (usable and _is_plain(connection)):
+    idle = connection.info.transaction_status is TransactionStatus.IDLE
+    inside = connection.info.transaction_status is TransactionStatus.INTRANS
+    if not (idle or inside) or not _is_plain(connection):
         return False
     try:
         with connection.transaction(force_rollback=True):
             _inserted(connection, statement, values)
+            if idle:  # else rows of others would be asked as well, before their time
+                connection.execute("SET CONSTRAINTS ALL IMMEDIATE")
     except psycopg.Error:
         return False
     return True

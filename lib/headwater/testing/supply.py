@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, Unreachable
 from headwater.model import Notify, Target, ignore
 from headwater.postgres.connect import (
     Connection,
@@ -62,6 +62,7 @@ class Supply:
         self._seen = set[Contents]()
         self._connections = dict[str, Connection]()
         self._returned = deque[str]()
+        self._left = list[str]()
         self._threads = list[threading.Thread]()
         self._closed = threading.Event()
         self._process = os.getpid()
@@ -179,6 +180,11 @@ class Supply:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+        # What a thread could not drop, as it had lost its session and was to open no other.
+        left, self._left = self._left, []
+        with suppress(HeadwaterError):
+            for name in left:
+                self.cloner.drop(name)
         self.cloner.close()
 
     # --- threads ------------------------------------------------------------------------------
@@ -268,7 +274,11 @@ class Supply:
 
     def _drop(self, cloner: Cloner, name: str) -> None:
         with suppress(Exception):
-            cloner.drop(name)
+            try:
+                cloner.drop(name)
+            except Unreachable:
+                self._left.append(name)
+                raise
 
 
 def _answers(connection: Connection) -> bool:

@@ -25,7 +25,7 @@ from headwater.errors import HeadwaterError, Unreachable
 from headwater.model import Notify, ignore
 from headwater.postgres.connect import parameters
 from headwater.postgres.psql import url_of
-from headwater.settings import Settings
+from headwater.settings import Settings, load_settings
 from headwater.testing.databases import Database, note_of_keeping
 from headwater.testing.project import find_project, read_project
 from headwater.testing.servers import server_for_tests
@@ -65,7 +65,9 @@ def database(
     try:
         made = supply.take(wanted)
     except Unreachable:
-        _forget(supply)  # the server is another one now, perhaps
+        # The server is another one now, perhaps. (It is closed with the process: where nobody
+        # answers that takes its time.)
+        _forget(supply)
         raise
     try:
         yield made
@@ -135,20 +137,26 @@ def _supply(root: Path) -> Supply:
     """
     key = (os.getpid(), root.resolve())
     known = _supplies.get(key)
-    if known and _stamps[known] != _stamp_of(known.project.settings):
+    if known and _stamps[known] == _stamp_of(known.project.settings):
+        return known
+    if known:
         _forget(known)
-    if key not in _supplies:
-        opened = open_supply(key[1])
-        _stamps[opened] = _stamp_of(opened.project.settings)
-        if _supplies.setdefault(key, opened) is opened:  # else another thread was faster
-            atexit.register(opened.close)
-    return _supplies[key]
+        known.close()
+        atexit.unregister(known.close)
+    # (Before the files are read: what is saved meanwhile is seen the next time.)
+    stamp = _stamp_of(load_settings(key[1]))
+    opened = open_supply(key[1])
+    _stamps[opened] = stamp
+    supply = _supplies.setdefault(key, opened)
+    if supply is opened:  # else another thread was faster
+        atexit.register(opened.close)
+    return supply
 
 
 def _stamp_of(settings: Settings) -> _Stamp:
     """Tell the state of the files that databases are made of, without reading them."""
     found = list[tuple[str, int, int]]()
-    for folder in (settings.migrations, settings.seeds):
+    for folder in (settings.migrations, settings.seeds_folder):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
                 facts = entry.stat()
@@ -158,7 +166,6 @@ def _stamp_of(settings: Settings) -> _Stamp:
 
 def _forget(supply: Supply) -> None:
     """Let the next call open a new supply; what this one has given out, it takes back still."""
-    for key in [key for key, known in _supplies.items() if known is supply]:
-        del _supplies[key]
-    supply.close()
-    atexit.unregister(supply.close)
+    for key, known in list(_supplies.items()):
+        if known is supply:
+            _supplies.pop(key, None)

@@ -145,9 +145,9 @@ class _Looking(_Cursor):
 # What count, exists, bool_or, max and json_agg say of no rows, as text and in binary.
 _NOTHING = (b"0", b"f", b"", b"[]", b"{}")
 
-# Numbers of types: void; real, double precision, money and numeric, whose zero may be `0.00`.
+# Numbers of types: void; real, double precision and numeric, whose zero may be `0.00`.
 _VOID = 2278
-_WITH_FRACTIONS = (700, 701, 790, 1700)
+_WITH_FRACTIONS = (700, 701, 1700)
 
 
 def _says_nothing(result: Any) -> bool:
