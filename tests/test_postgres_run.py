@@ -521,12 +521,14 @@ def test_a_deadlock_is_tried_again(
     migrated(target, settings, INIT)
     query(target, "create table app.b (i int)")
     impatient(monkeypatch, 3)
-    # (Whoever notices is the victim: the other one, whose timeout is a second, must wait first.)
+    # Whoever notices is the victim: the other one, whose timeout is a second, must wait first. (The
+    # second time it is not there any more.)
     waits = "exists (select from pg_locks where relation = 'app.t'::regclass and not granted)"
+    is_there = "exists (select from pg_locks where relation = 'app.b'::regclass and granted)"
     text = (
         "set deadlock_timeout = '10ms';lock table app.t;"
-        f"do $$ begin while not {waits} loop perform pg_sleep(0.01); end loop; end $$;"
-        "lock table app.b;"
+        f"do $$ begin while {is_there} and not {waits} loop perform pg_sleep(0.01); end loop; "
+        "end $$;lock table app.b;"
     )
     folder = folder_with(settings, INIT | {"0002_locks.sql": text})
     said: list[Event] = []

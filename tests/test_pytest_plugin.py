@@ -319,9 +319,13 @@ def test_a_connection_begins_behind_the_fixtures_that_have_its_database(suite: S
             @pytest.mark.parametrize("n", range(6))
             def test_path(self, path, connection, n):
                 assert connection.execute("show search_path").fetchone() == ("app",)
+
+        @pytest.mark.parametrize("n", range(20))
+        def test_plain(connection, n):  # most tests are, and so connections are opened ahead
+            pass
         """
     )
-    suite.run(passed=12)
+    suite.run(passed=32)
 
 
 def test_a_connection_of_the_projects_own_is_the_only_one(suite: Suite) -> None:
