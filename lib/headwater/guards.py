@@ -1183,6 +1183,64 @@ _TESTING = (
         without="        raise pytest.fail",
         test="test_pytest_plugin.py::test_who_commits_by_a_statement_costs_its_database",
     ),
+    Guard(
+        name="a thread beside tests hides nothing from them",
+        against="a variable that a test sets and undoes meanwhile stays set for all others",
+        module="testing/supply.py",
+        text="        hide_nothing_here()\n",
+        without="",
+        test="test_testing_supply.py::test_nothing_is_hidden_from_the_process_by_a_thread",
+    ),
+    Guard(
+        name="a kept database has no session of ours in it",
+        against="evidence that cannot be swept, because somebody is connected",
+        module="testing/supply.py",
+        text="        self.leave(database)\n        self.cloner.add_note",
+        without="        self.cloner.add_note",
+        test="test_testing_supply.py::test_what_is_kept_has_no_session_of_ours_in_it",
+    ),
+    Guard(
+        name="a connection is not older than what fixtures set of its database",
+        against="a test passes alone and fails in company",
+        module="pytest_plugin.py",
+        text="not _may_connect_ahead(request.node)",
+        without='"connection" not in request.fixturenames',
+        test="test_pytest_plugin.py::"
+        "test_a_connection_begins_behind_the_fixtures_that_have_its_database",
+    ),
+    Guard(
+        name="a mark that puts rows nowhere fails the test",
+        against="a test that wants rows finds none, and says so in words of its own, or passes",
+        module="pytest_plugin.py",
+        text='if _is_ours(item, "session_database"):',
+        without="if False:",
+        test="test_pytest_plugin.py::test_a_mark_that_puts_rows_nowhere_fails_the_test",
+    ),
+    Guard(
+        name="of all that was kept the newest stay",
+        against="a day of failing runs fills the disk",
+        module="testing/sweeping.py",
+        text="[_MOST_EVIDENCE:]",
+        without="[len(kept) :]",
+        test="test_testing_sweeping.py::test_of_all_that_was_kept_the_newest_stay",
+    ),
+    Guard(
+        name="what a thread could not drop is dropped at the end",
+        against="all databases of a run stay until the next one",
+        module="testing/supply.py",
+        text="                self._left.append(name)\n",
+        without="",
+        test="test_testing_supply.py::test_what_a_thread_may_not_drop_is_dropped_at_the_end",
+    ),
+    Guard(
+        name="what is not copied with a database makes no template of it",
+        against="the first database has a limit of connections, and its clones have none",
+        module="postgres/templates.py",
+        text=" AND d.datconnlimit = -1\n",
+        without="\n",
+        test="test_testing_making.py::"
+        "test_what_is_not_copied_with_a_database_makes_no_template_of_it",
+    ),
 )
 
 # --- seeds ------------------------------------------------------------------------------------
@@ -1305,90 +1363,6 @@ _SEEDING = (
         test="test_checks_reseeding.py::test_a_seed_that_changes_the_schema_is_told",
     ),
     Guard(
-        name="a thread beside tests hides nothing from them",
-        against="a variable that a test sets and undoes meanwhile stays set for all others",
-        module="testing/supply.py",
-        text="        hide_nothing_here()\n",
-        without="",
-        test="test_testing_supply.py::test_nothing_is_hidden_from_the_process_by_a_thread",
-    ),
-    Guard(
-        name="a kept database has no session of ours in it",
-        against="evidence that cannot be swept, because somebody is connected",
-        module="testing/supply.py",
-        text="        self.leave(database)\n        self.cloner.add_note",
-        without="        self.cloner.add_note",
-        test="test_testing_supply.py::test_what_is_kept_has_no_session_of_ours_in_it",
-    ),
-    Guard(
-        name="a connection is not older than what fixtures set of its database",
-        against="a test passes alone and fails in company",
-        module="pytest_plugin.py",
-        text="not _may_connect_ahead(request.node)",
-        without='"connection" not in request.fixturenames',
-        test="test_pytest_plugin.py::"
-        "test_a_connection_begins_behind_the_fixtures_that_have_its_database",
-    ),
-    Guard(
-        name="a mark that puts rows nowhere fails the test",
-        against="a test that wants rows finds none, and says so in words of its own, or passes",
-        module="pytest_plugin.py",
-        text='if _is_ours(item, "session_database"):',
-        without="if False:",
-        test="test_pytest_plugin.py::test_a_mark_that_puts_rows_nowhere_fails_the_test",
-    ),
-    Guard(
-        name="of all that was kept the newest stay",
-        against="a day of failing runs fills the disk",
-        module="testing/sweeping.py",
-        text="[_MOST_EVIDENCE:]",
-        without="[len(kept) :]",
-        test="test_testing_sweeping.py::test_of_all_that_was_kept_the_newest_stay",
-    ),
-    Guard(
-        name="what a thread could not drop is dropped at the end",
-        against="all databases of a run stay until the next one",
-        module="testing/supply.py",
-        text="                self._left.append(name)\n",
-        without="",
-        test="test_testing_supply.py::test_what_a_thread_may_not_drop_is_dropped_at_the_end",
-    ),
-    Guard(
-        name="a row that row security takes is not told as refused",
-        against="a test that expects the refusal passes on a policy that lets everybody write",
-        module="testing/rows.py",
-        text="if of_a_policy and _is_taken(",
-        without="if False and _is_taken(",
-        test="test_testing_rows.py::test_a_row_that_is_taken_and_not_shown_is_not_refused",
-    ),
-    Guard(
-        name="a rollback in a block is that of the transaction around it",
-        against="the transaction that was to be rolled back is committed",
-        module="testing/context.py",
-        text="    if rollback:\n        raise rollback\n",
-        without="",
-        test="test_testing_context.py::"
-        "test_a_rollback_in_a_block_is_that_of_the_transaction_around_it",
-    ),
-    Guard(
-        name="a form of settings that no policy asks for is told",
-        against="all rows are hidden, and a test that finds none passes",
-        module="testing/context.py",
-        text="bool(read) or _has_policies(connection)",
-        without="bool(read)",
-        test="test_testing_context.py::"
-        "test_a_form_that_nothing_reads_is_told_with_where_to_name_it",
-    ),
-    Guard(
-        name="what is not copied with a database makes no template of it",
-        against="the first database has a limit of connections, and its clones have none",
-        module="postgres/templates.py",
-        text=" AND d.datconnlimit = -1\n",
-        without="\n",
-        test="test_testing_making.py::"
-        "test_what_is_not_copied_with_a_database_makes_no_template_of_it",
-    ),
-    Guard(
         name="a template of seeds follows from the roles that they name",
         against="rows that depend on a role are those of before it was made",
         module="postgres/templates.py",
@@ -1460,6 +1434,32 @@ _ACTING = (
         text="            raise psycopg.Rollback(transaction)",
         without="            return",
         test="test_testing_context.py::test_a_block_whose_statement_failed_puts_back_as_well",
+    ),
+    Guard(
+        name="a row that row security takes is not told as refused",
+        against="a test that expects the refusal passes on a policy that lets everybody write",
+        module="testing/rows.py",
+        text="if of_a_policy and _is_taken(",
+        without="if False and _is_taken(",
+        test="test_testing_rows.py::test_a_row_that_is_taken_and_not_shown_is_not_refused",
+    ),
+    Guard(
+        name="a rollback in a block is that of the transaction around it",
+        against="the transaction that was to be rolled back is committed",
+        module="testing/context.py",
+        text="    if rollback:\n        raise rollback\n",
+        without="",
+        test="test_testing_context.py::"
+        "test_a_rollback_in_a_block_is_that_of_the_transaction_around_it",
+    ),
+    Guard(
+        name="a form of settings that no policy asks for is told",
+        against="all rows are hidden, and a test that finds none passes",
+        module="testing/context.py",
+        text="bool(read) or _has_policies(connection)",
+        without="bool(read)",
+        test="test_testing_context.py::"
+        "test_a_form_that_nothing_reads_is_told_with_where_to_name_it",
     ),
 )
 
