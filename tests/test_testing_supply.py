@@ -324,6 +324,14 @@ def test_who_wants_to_be_alone_in_a_database_is(supply: SupplyOf, tenant: Tenant
     some.give_back(taken)
 
 
+def test_a_fresh_database_has_nobody_in_it(supply: SupplyOf, tenant: Tenant) -> None:
+    """It may become another one's template."""
+    some, taken = connected_ahead(supply, tenant)
+    with some.fresh(everything(some)) as fresh:
+        until(lambda: sessions_in(tenant, fresh) == 0, "the end of the session")
+    some.give_back(taken)
+
+
 def test_what_is_kept_has_no_session_of_ours_in_it(supply: SupplyOf, tenant: Tenant) -> None:
     """A test that fails before it has its connection: the next sweep would find somebody inside."""
     some, taken = connected_ahead(supply, tenant)

@@ -153,8 +153,9 @@ class Supply:
 
     @contextmanager
     def fresh(self, contents: Contents) -> Generator[Database]:
-        """Take a database, and give it back whatever happens."""
+        """Take a database in which nobody is, and give it back whatever happens."""
         database = self.take(contents)
+        self.leave(database)
         try:
             yield database
         finally:

@@ -159,8 +159,9 @@ def _stamp_of(settings: Settings) -> _Stamp:
     for folder in (settings.migrations, settings.seeds_folder):
         with suppress(OSError), os.scandir(folder) as entries:
             for entry in entries:
-                facts = entry.stat()
-                found.append((entry.path, facts.st_mtime_ns, facts.st_size))
+                if entry.is_file():  # not what Python keeps of modules beside them
+                    facts = entry.stat()
+                    found.append((entry.path, facts.st_mtime_ns, facts.st_size))
     return tuple(sorted(found))
 
 
