@@ -44,9 +44,9 @@ from headwater.settings import (
     load_settings,
 )
 from headwater.testing.databases import root_of
-from headwater.testing.noted import noted
+from headwater.testing.noted import is_of_a_policy, noted
 from headwater.testing.project import find_project
-from headwater.testing.rollback import close_busy, is_busy
+from headwater.testing.rollback import close_when_busy
 from headwater.testing.watching_cursors import watched
 
 Connection = psycopg.Connection[Any]
@@ -384,12 +384,10 @@ def _free_at_the_end(connection: Connection) -> Generator[None]:
     try:
         yield
     except BaseException as error:
-        if is_busy(connection):
-            close_busy(connection)
+        if close_when_busy(connection):
             error.add_note(f"as_application: {busy}")
         raise
-    if is_busy(connection):
-        close_busy(connection)
+    if close_when_busy(connection):
         raise noted(HeadwaterError(f"as_application: {busy}", hint="finish it inside the block"))
 
 
@@ -516,9 +514,8 @@ def _explained(block: _Block) -> Generator[None]:
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
-        # The function that checks policies, as the message may be in any language. The other
-        # source of this error is a privilege that is missing: no context would help.
-        if block.forgotten and error.diag.source_function == "ExecWithCheckOptions":
+        # Else a privilege is missing: no context would help.
+        if block.forgotten and is_of_a_policy(error):
             error.add_note(block.explanation("a row was refused"))
         raise
     except psycopg.errors.InvalidTextRepresentation as error:

@@ -44,8 +44,7 @@ def undone(connection: Connection) -> Generator[Undone]:
             try:
                 yield outcome
             finally:
-                if is_busy(connection):
-                    close_busy(connection)  # to roll back would wait for ever
+                close_when_busy(connection)  # to roll back would wait for ever
             inner.force_rollback = not outcome.keep or _is_aborted(connection)
     finally:
         if not connection.closed:
@@ -56,7 +55,7 @@ def undone(connection: Connection) -> Generator[Undone]:
 _PATIENCE_S = 1.0
 
 
-def is_busy(connection: Connection) -> bool:
+def _is_busy(connection: Connection) -> bool:
     """Say whether a connection is not free to do anything: a stream, COPY or notifies goes on."""
     if connection.closed:
         return False
@@ -66,11 +65,14 @@ def is_busy(connection: Connection) -> bool:
     return connection.info.transaction_status is psycopg.pq.TransactionStatus.ACTIVE
 
 
-def close_busy(connection: Connection) -> None:
-    """Close a connection that another thread may be using: its wait is ended first.
+def close_when_busy(connection: Connection) -> bool:
+    """Close a connection that is busy, and say whether it was.
 
-    (What `close` frees, that thread would go on reading.)
+    Another thread may be using it: its wait is ended first. (What `close` frees, it would go on
+    reading.)
     """
+    if not _is_busy(connection):
+        return False
     with (
         suppress(OSError, psycopg.Error),
         socket.socket(fileno=os.dup(connection.fileno())) as of_the_session,
@@ -79,6 +81,7 @@ def close_busy(connection: Connection) -> None:
     if connection.lock.acquire(timeout=_PATIENCE_S):  # else this thread holds it, in a stream
         connection.lock.release()
     connection.close()
+    return True
 
 
 @contextmanager
@@ -87,8 +90,7 @@ def ended(connection: Connection) -> Generator[Connection]:
     try:
         yield connection
     finally:
-        if is_busy(connection):
-            close_busy(connection)
+        close_when_busy(connection)
         with connection:
             pass
 

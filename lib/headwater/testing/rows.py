@@ -16,7 +16,7 @@ from psycopg.rows import tuple_row
 from psycopg.types.json import Json, Jsonb
 
 from headwater.errors import HeadwaterError
-from headwater.testing.noted import noted
+from headwater.testing.noted import is_of_a_policy, noted
 
 Connection = psycopg.Connection[Any]
 
@@ -93,9 +93,8 @@ def insert(connection: Connection, table: str, /, **columns: Any) -> Row:
             row = _inserted(connection, _statement(found.name, [*columns], readable), values)
     except psycopg.errors.InsufficientPrivilege as error:
         # RETURNING asks the policies of SELECT as well, and their refusal is the same error: a test
-        # that expects it would pass where the row is taken. (The function that checks policies: the
-        # message may be in any language.)
-        of_a_policy = error.diag.source_function == "ExecWithCheckOptions"
+        # that expects it would pass where the row is taken.
+        of_a_policy = is_of_a_policy(error)
         if of_a_policy and _is_taken(connection, _statement(found.name, [*columns], []), values):
             raise noted(
                 HeadwaterError(
